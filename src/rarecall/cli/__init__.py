@@ -1,0 +1,62 @@
+"""The command line: each command parses its options, calls the library and prints.
+
+Nothing here imports PyTorch before a command runs, so that `--help` answers at once.
+"""
+
+import errno
+import sys
+from typing import NoReturn
+
+import click
+import typer
+
+from rarecall.cli import audit, report, study
+from rarecall.errors import RarecallError
+
+app = typer.Typer(
+    help="Train and choose multi-label classifiers that recall the rare.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(audit.audit)
+app.command()(study.study)
+app.command()(report.report)
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+def main() -> NoReturn:
+    """Run the command line; every error that a user can cause is one line and exit code 2."""
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except RarecallError as error:
+        _fail(str(error))
+    except click.exceptions.Abort:
+        _interrupted()
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except KeyboardInterrupt:
+        _interrupted()
+    except OSError as error:
+        _fail(_explain(error))
+
+
+def _explain(error: OSError) -> str:
+    where = error.filename or "output"
+    if error.errno in NO_SPACE:
+        return f"{where}: no space left to write: free some and run the same command again; what is finished is kept"
+    return f"{where}: {error.strerror or error}: check the path and its permissions"
+
+
+def _fail(message: str) -> NoReturn:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(USER_ERROR)
+
+
+def _interrupted() -> NoReturn:
+    print("stopped: what is finished is kept; the same command goes on from there", file=sys.stderr)
+    sys.exit(INTERRUPTED)

@@ -1,0 +1,40 @@
+"""`rarecall audit`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rarecall.cli import _options
+from rarecall.cli._options import Blank, Data, ImageColumn, Images, Separator, TagsColumn, Unlisted
+
+
+def audit(
+    spec: Data = "digits",
+    out: Annotated[Path | None, typer.Option(help="Folder for audit.json and audit.png.")] = Path("rarecall-audit"),
+    blank: Blank = None,
+    unlisted: Unlisted = None,
+    images: Images = None,
+    image_column: ImageColumn = None,
+    tags_column: TagsColumn = None,
+    separator: Separator = None,
+) -> None:
+    """Say what can be learnt from a data set: counts, tail, unknowns, pairs, leaks, and advice.
+
+    Example: `rarecall audit tags.csv --blank absent`
+    """
+    from rarecall import data
+    from rarecall.files import write_bytes, write_text
+    from rarecall.reports import figures, terminal
+
+    options = _options.given(
+        blank=blank, unlisted=unlisted, images=images, image_column=image_column, tags_column=tags_column,
+        separator=separator,
+    )  # fmt: skip
+    facts = data.audit(data.load(spec, **options))
+    terminal.print_audit(facts, _options.output)
+    if out is not None:
+        write_text(out / "audit.json", json.dumps(facts.as_dict(), indent=1))
+        write_bytes(out / "audit.png", figures.to_png(figures.class_counts(facts.as_dict(), figures.WIDE)))
+        _options.output.print(f"\n{out / 'audit.json'} and {out / 'audit.png'} written", soft_wrap=True)

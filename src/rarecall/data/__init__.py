@@ -1,0 +1,28 @@
+"""Labelled data: one table for every format, its split, its images and features, and an audit of it."""
+
+from typing import Any
+
+from rarecall.data import formats
+from rarecall.data.audit import Audit, audit
+from rarecall.data.builtin import digits, is_builtin
+from rarecall.data.splits import complete_split
+from rarecall.data.table import LabelTable
+
+__all__ = ["Audit", "LabelTable", "audit", "complete_split", "load"]
+
+
+def load(spec: str, **options: Any) -> LabelTable:
+    """Load a data set.
+
+    Args:
+        spec: a path whose format is recognised, `format:path`, or the built-in `digits`.
+        options: options of the format, such as `blank="absent"` for a CSV.
+
+    Raises:
+        DataError: the path does not exist or cannot be read as what it should be.
+        OptionError: an option that the format does not have.
+
+    >>> load("digits").names[0]
+    'zero'
+    """
+    return digits() if is_builtin(spec) else formats.read(str(spec), **options)

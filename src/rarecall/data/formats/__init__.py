@@ -1,0 +1,53 @@
+"""The formats that are read, one module each: `NAME`, `recognises(path)` and `read(path, **options)`.
+
+To add one, write such a module and name it in FORMATS; the order is the order of recognition.
+"""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from rarecall.data.formats import csv_file, feature_table, image_folder, mulan, pa100k
+from rarecall.data.table import LabelTable
+from rarecall.errors import DataError, OptionError, unknown_name
+
+
+class Format(Protocol):
+    """What a format module has."""
+
+    NAME: str
+    recognises: Callable[[Path], bool]
+    read: Callable[..., LabelTable]
+
+
+FORMATS: dict[str, Format] = {
+    module.NAME: cast(Format, module) for module in (pa100k, mulan, csv_file, feature_table, image_folder)
+}
+
+
+def read(spec: str, **options: Any) -> LabelTable:
+    """Read `path`, whose format is recognised, or `format:path`."""
+    name, colon, rest = spec.partition(":")
+    given = bool(colon) and (name in FORMATS or not Path(spec).exists())
+    if given and name not in FORMATS:
+        raise DataError(unknown_name("format", name, FORMATS) + " (or no such path: " + spec + ")")
+    path = Path(rest if given else spec).expanduser()
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder: check the path, or use the built-in 'digits'")
+    form = FORMATS[name] if given else recognise(path)
+    known = [name for name in inspect.signature(form.read).parameters if name != "path"]
+    for option in options:
+        if option not in known:
+            raise OptionError(f"format {form.NAME}: {unknown_name('option', option, known)}")
+    return form.read(path, **options)
+
+
+def recognise(path: Path) -> Format:
+    """The first format that recognises the path."""
+    for form in FORMATS.values():
+        if form.recognises(path):
+            return form
+    raise DataError(
+        f"{path}: no known format is recognised here; name one as format:path ({', '.join(FORMATS)})"
+    )

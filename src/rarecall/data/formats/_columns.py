@@ -1,0 +1,108 @@
+"""Label columns of a table: one column per class, or one column of tags. CSV and Parquet share this."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from rarecall.data.table import PART_NAMES
+from rarecall.errors import DataError, OptionError, listing, unknown_name
+from rarecall.labels import ABSENT, PRESENT, UNKNOWN
+
+ITEM_NAMES = ("image", "file", "filename", "file_name", "filepath", "path", "item", "id", "image_id", "name")
+TAG_NAMES = ("tags", "labels", "attributes", "classes", "label", "tag")
+SPLIT_NAMES = ("split", "subset", "partition", "part", "fold")
+SEPARATORS = ("|", ";", ",")
+VALUES = {
+    "1": PRESENT, "1.0": PRESENT, "true": PRESENT,
+    "0": ABSENT, "0.0": ABSENT, "false": ABSENT,
+    "-1": UNKNOWN, "-1.0": UNKNOWN,
+}  # fmt: skip
+CODES = {"unknown": UNKNOWN, "absent": ABSENT}
+
+
+def find(columns: Sequence[str], known: Sequence[str]) -> str | None:
+    """The first column with one of the known names, whatever its case."""
+    folded = {column.strip().lower(): column for column in columns}
+    return next((folded[name] for name in known if name in folded), None)
+
+
+def parts(frame: pl.DataFrame, column: str | None, where: str, first_row: int) -> np.ndarray:
+    """The part of each row; everything is train without a split column."""
+    if column is None:
+        return np.full(len(frame), "train")
+    folded = frame[column].cast(pl.String).fill_null("").str.strip_chars().str.to_lowercase()
+    split = folded.replace_strict(PART_NAMES, default=None, return_dtype=pl.String)
+    if split.null_count():
+        row = int(split.is_null().arg_max() or 0)
+        raise DataError(
+            f'{where} row {row + first_row}, column "{column}": {frame[column][row]!r} is not train, val or test'
+        )
+    return split.to_numpy().astype(str)
+
+
+def class_columns(
+    frame: pl.DataFrame, columns: Sequence[str], blank: str, where: str, first_row: int
+) -> np.ndarray:
+    """Labels from one column per class: 1, 0, -1 or blank, where `blank` says what a blank means."""
+    code = _code("blank", blank)
+    labels = np.empty((len(frame), len(columns)), np.int8)
+    for position, column in enumerate(columns):
+        text = frame[column].cast(pl.String).fill_null("").str.strip_chars().str.to_lowercase()
+        values = text.replace_strict({**VALUES, "": code}, default=None, return_dtype=pl.Int8)
+        if values.null_count():
+            row = int(values.is_null().arg_max() or 0)
+            raise DataError(
+                f'{where} row {row + first_row}, column "{column}": {frame[column][row]} is not 1, 0, -1 or blank'
+            )
+        labels[:, position] = values.to_numpy()
+    return labels
+
+
+def tags_column(
+    column: pl.Series, unlisted: str, separator: str | None, where: str
+) -> tuple[list[str], np.ndarray]:
+    """Class names and labels from one column of tags, where `unlisted` says what a tag not listed means."""
+    if column.dtype == pl.String:
+        separator = separator or detect_separator(column)
+        lists = [[tag.strip() for tag in cell.split(separator)] if separator else [cell.strip()]
+                 for cell in column.fill_null("")]  # fmt: skip
+    else:
+        lists = [list(cell) if cell is not None else [] for cell in column]
+    lists = [[tag for tag in tags if tag] for tags in lists]
+    names = sorted({tag for tags in lists for tag in tags})
+    if not names:
+        raise DataError(f'{where}: column "{column.name}" lists no tag in any row')
+    place = {name: position for position, name in enumerate(names)}
+    labels = np.full((len(lists), len(names)), _code("unlisted", unlisted), np.int8)
+    for row, tags in enumerate(lists):
+        labels[row, [place[tag] for tag in tags]] = PRESENT
+    return names, labels
+
+
+def detect_separator(column: pl.Series) -> str | None:
+    """The separator that most cells contain; None where every cell is a single tag."""
+    cells = column.drop_nulls()
+    found = Counter({mark: int(cells.str.contains(mark, literal=True).sum()) for mark in SEPARATORS})
+    mark, cells_with = found.most_common(1)[0]
+    return mark if cells_with else None
+
+
+def looks_like_labels(column: pl.Series) -> bool:
+    """Whether every value is a label or blank."""
+    text = column.cast(pl.String).fill_null("").str.strip_chars().str.to_lowercase()
+    return bool(text.is_in([*VALUES, ""]).all())
+
+
+def require_distinct(columns: Sequence[str], where: str) -> None:
+    """Refuse a header that names a column twice."""
+    counted = Counter(column.strip() for column in columns)
+    if repeated := [name for name, times in counted.items() if times > 1]:
+        raise DataError(f"{where}: duplicate column {listing(map(repr, repeated))}: rename one of each")
+
+
+def _code(option: str, word: str) -> int:
+    if word not in CODES:
+        raise OptionError(unknown_name(option, word, CODES))
+    return CODES[word]

@@ -1,0 +1,129 @@
+"""Precomputed features with labels: an .npz of arrays, or a Parquet file with an embedding column."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from rarecall.data.formats import _columns
+from rarecall.data.table import PART_NAMES, LabelTable
+from rarecall.errors import DataError, listing
+
+NAME = "features"
+FEATURE_NAMES = ("features", "embeddings", "embedding", "x")
+LABEL_NAMES = ("labels", "targets", "y")
+
+
+def recognises(path: Path) -> bool:
+    """An .npz or .parquet file."""
+    return path.suffix.lower() in (".npz", ".parquet")
+
+
+def read(path: Path, *, blank: str = "unknown", unlisted: str = "absent") -> LabelTable:
+    """Read it.
+
+    An .npz holds `features` (N, D) and `labels` (N, C) of 1, 0 and -1, and may hold `names` (C), `items` (N)
+    and `split` (N). A Parquet file holds one list column of numbers, class columns or a column of tags, and
+    may hold an item column and a split column.
+
+    Args:
+        path: the file.
+        blank: what a missing value means in a class column: `unknown` or `absent`.
+        unlisted: what a tag that a row does not list means: `absent` or `unknown`.
+    """
+    return _read_npz(path) if path.suffix.lower() == ".npz" else _read_parquet(path, blank, unlisted)
+
+
+def _read_npz(path: Path) -> LabelTable:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key.lower(): archive[key] for key in archive.files}
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        detail = "it holds Python objects, which are never loaded" if "pickle" in str(error) else "the file is damaged"
+        raise DataError(f"{path}: not readable as .npz: {detail}: save plain arrays with numpy.savez") from None
+    features, labels = (_first(arrays, names, path) for names in (FEATURE_NAMES, LABEL_NAMES))
+    if features.ndim != 2 or labels.ndim != 2 or len(features) != len(labels):
+        raise DataError(f"{path}: features {features.shape} and labels {labels.shape} must be (N, D) and (N, C)")
+    wrong = ~np.isin(labels, (-1, 0, 1))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise DataError(f"{path}: labels[{row}, {column}] is {labels[row, column]}, not 1, 0 or -1")
+    rows, classes = labels.shape
+    names = [str(name) for name in arrays.get("names", [f"class {place}" for place in range(classes)])]
+    items = [str(item) for item in arrays.get("items", [f"row {row}" for row in range(rows)])]
+    split = np.array([_part(str(word), path) for word in arrays.get("split", ["train"] * rows)])
+    if (len(names), len(items), len(split)) != (classes, rows, rows):
+        raise DataError(f"{path}: {len(names)} names, {len(items)} items, {len(split)} split for labels {labels.shape}")
+    return LabelTable(items, names, labels.astype(np.int8), split, f"{NAME}:{path}", None, _numbers(features, path))
+
+
+def _read_parquet(path: Path, blank: str, unlisted: str) -> LabelTable:
+    try:
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path}: not readable as Parquet: {str(error).splitlines()[0]}") from None
+    if frame.is_empty():
+        raise DataError(f"{path}: no rows: expected one row per item")
+    vectors = [name for name, kind in frame.schema.items() if _is_vector(kind)]
+    vector = _columns.find(vectors, FEATURE_NAMES) or (vectors[0] if len(vectors) == 1 else None)
+    if vector is None:
+        found = f"the list columns {listing(vectors)}" if vectors else "no list column of numbers"
+        raise DataError(f"{path}: {found}: name one of them 'embedding'")
+    items = _columns.find(frame.columns, _columns.ITEM_NAMES)
+    split = _columns.find(frame.columns, _columns.SPLIT_NAMES)
+    rest = [name for name in frame.columns if name not in (vector, items, split)]
+    if not rest:
+        raise DataError(f"{path}: no class column beside {vector!r}: add one column per class, or one of tags")
+    tags = _columns.find(rest, _columns.TAG_NAMES)
+    if tags is not None and not (frame[tags].dtype.is_numeric() or _columns.looks_like_labels(frame[tags])):
+        names, labels = _columns.tags_column(frame[tags], unlisted, None, str(path))
+    else:
+        names, labels = rest, _columns.class_columns(frame, rest, blank, str(path), 1)
+    return LabelTable(
+        items=frame[items].cast(pl.String).to_list() if items else [f"row {row + 1}" for row in range(len(frame))],
+        names=names,
+        labels=labels,
+        split=_columns.parts(frame, split, str(path), 1),
+        source=f"{NAME}:{path}",
+        features=_numbers(_stack(frame[vector], path), path),
+    )
+
+
+def _stack(column: pl.Series, path: Path) -> np.ndarray:
+    widths = column.arr.len() if isinstance(column.dtype, pl.Array) else column.list.len()
+    wanted = widths.drop_nulls().mode()[0] if widths.drop_nulls().len() else 0
+    differing = (widths != wanted).fill_null(True)
+    if differing.any():
+        row = int(differing.arg_max() or 0)
+        raise DataError(
+            f'{path} row {row + 1}, column "{column.name}": {widths[row] or 0} numbers where the other rows have {wanted}'
+        )
+    return np.asarray(column.explode().to_numpy(), dtype=np.float32).reshape(len(column), -1)
+
+
+def _is_vector(kind: pl.DataType) -> bool:
+    return isinstance(kind, pl.List | pl.Array) and getattr(kind, "inner", pl.Null()).is_numeric()
+
+
+def _numbers(features: np.ndarray, path: Path) -> np.ndarray:
+    if not np.issubdtype(features.dtype, np.number):
+        raise DataError(f"{path}: features are {features.dtype}, not numbers")
+    bad = ~np.isfinite(features)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise DataError(f"{path}: feature [{row}, {column}] is {features[row, column]}: fill it before use")
+    return features.astype(np.float32)
+
+
+def _first(arrays: dict[str, np.ndarray], names: tuple[str, ...], path: Path) -> np.ndarray:
+    for name in names:
+        if name in arrays:
+            return arrays[name]
+    raise DataError(f"{path}: no array {names[0]!r}: it holds {listing(sorted(arrays)) or 'nothing'}")
+
+
+def _part(word: str, path: Path) -> str:
+    if word.lower() not in PART_NAMES:
+        raise DataError(f"{path}: {word!r} in split is not train, val or test")
+    return PART_NAMES[word.lower()]

@@ -1,0 +1,59 @@
+"""Parts that a data set does not bring: stratified, from one seed, the same for every loss and seed."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from rarecall.data.table import LabelTable
+from rarecall.errors import DataError
+from rarecall.labels import PRESENT, LabelMatrix
+
+HELD_OUT = 0.2
+SPLIT_SEED = 0
+SCARCE = 5
+
+
+def complete_split(table: LabelTable) -> tuple[LabelTable, list[str]]:
+    """Take the missing parts from train: 20 % for the test part, then 20 % of the rest for validation.
+
+    Returns the table with all three parts and a sentence for each part that was taken.
+
+    Raises:
+        DataError: there is no training part, or too few rows to take a part from.
+    """
+    notes = []
+    for part in ("test", "val"):
+        if len(table.part(part)):
+            continue
+        train = table.part("train")
+        if len(train) < 5:
+            raise DataError(
+                f"{table.source}: {len(train)} training rows are too few to take a {part} part from: "
+                "add rows or name the parts in a split column"
+            )
+        split = table.split.copy()
+        split[train[stratified(table.labels[train], HELD_OUT, SPLIT_SEED)]] = part
+        table = replace(table, split=split)
+        taken = len(table.part(part))
+        notes.append(f"{taken:,} of {len(train):,} training rows serve as the {part} part (stratified, seed 0)")
+    if not len(table.part("train")):
+        raise DataError(f"{table.source}: no row is in the train part, so there is nothing to learn from")
+    return table, notes
+
+
+def stratified(labels: LabelMatrix, fraction: float, seed: int) -> np.ndarray:
+    """Row numbers of a part with about `fraction` of the rows and of every class's positives.
+
+    Iterative stratification (Sechidis et al., ECML 2011), which deals out the rarest class first. Rows of a
+    class with fewer than five positives stay out of the part: one or two of them could measure nothing
+    there, and training cannot spare them. Where too few other rows are left, all rows take part.
+    """
+    from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
+
+    present = labels == PRESENT
+    scarce = present[:, present.sum(0) < SCARCE].any(1)
+    wanted = round(fraction * len(labels))
+    rows = np.flatnonzero(~scarce) if (~scarce).sum() >= 2 * wanted else np.arange(len(labels))
+    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=wanted / len(rows), random_state=seed)
+    _, part = next(splitter.split(np.zeros((len(rows), 1)), present[rows].astype(int)))
+    return np.sort(rows[part])

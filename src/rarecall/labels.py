@@ -1,0 +1,73 @@
+"""What a label matrix is, and what can be counted on it.
+
+A label is 1 (present), 0 (absent) or -1 (unknown), everywhere in the library. A label matrix has one row per
+item and one column per class, (N, C) int8. Nothing turns unknown into absent unless it is asked to by name.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Int8
+
+PRESENT, ABSENT, UNKNOWN = 1, 0, -1
+
+LabelMatrix = Int8[np.ndarray, "samples classes"]
+
+HEAD_POSITIVES = 100
+MEDIUM_POSITIVES = 20
+TIERS = ("head", "medium", "tail")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Present, absent and unknown labels of each class, each (C,) int64."""
+
+    present: Int[np.ndarray, " classes"]
+    absent: Int[np.ndarray, " classes"]
+    unknown: Int[np.ndarray, " classes"]
+
+    @property
+    def known(self) -> Int[np.ndarray, " classes"]:
+        """Labels that are present or absent."""
+        return self.present + self.absent
+
+    @property
+    def prevalence(self) -> Float[np.ndarray, " classes"]:
+        """Present among known; NaN where nothing is known."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.present / self.known)
+
+
+def count(labels: LabelMatrix) -> Counts:
+    """Count each class's labels.
+
+    >>> count(np.array([[1, 0], [-1, 0]], np.int8)).present
+    array([1, 0])
+    """
+    present, absent = (labels == PRESENT).sum(0), (labels == ABSENT).sum(0)
+    return Counts(present, absent, len(labels) - present - absent)
+
+
+def tiers(positives: Int[np.ndarray, " classes"]) -> list[str]:
+    """Head (100 training positives or more), medium (20 to 99) or tail (fewer than 20) for each class.
+
+    The limits are those of the long-tailed VOC and COCO lists (Wu et al., ECCV 2020): a class with exactly
+    100 positives is head.
+
+    >>> tiers(np.array([100, 99, 20, 19, 0]))
+    ['head', 'medium', 'medium', 'tail', 'tail']
+    """
+    return ["head" if n >= HEAD_POSITIVES else "medium" if n >= MEDIUM_POSITIVES else "tail" for n in positives]
+
+
+def cooccurrence(labels: LabelMatrix) -> Float[np.ndarray, "classes classes"]:
+    """P(class j present | class i present), counted where j is known; NaN where that never happens.
+
+    >>> cooccurrence(np.array([[1, 1], [1, 0], [1, -1]], np.int8))
+    array([[1. , 0.5],
+           [1. , 1. ]])
+    """
+    present = (labels == PRESENT).astype(np.float32)
+    known = (labels != UNKNOWN).astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((present.T @ present) / (present.T @ known), dtype=np.float64)

@@ -1,0 +1,70 @@
+"""What every loss shares: its inputs, its options and its reductions."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from rarecall.errors import OptionError, ShapeError, unknown_name
+
+Reduction = Literal["mean", "sum", "batchmean", "none"]
+REDUCTIONS = ("mean", "sum", "batchmean", "none")
+
+Logits = Float[Tensor, "*#batch samples classes"]
+Targets = Shaped[Tensor, "*#batch samples classes"]
+Option = float | Float[Tensor, "..."]
+
+
+def prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Check the two and return them as floats of at least single precision.
+
+    Half-precision logits are computed in float32, where an exponent of 6e4 still has a logarithm.
+    """
+    if logits.ndim < 2 or targets.ndim < 2 or logits.shape[-2:] != targets.shape[-2:]:
+        raise ShapeError(
+            f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} must end in the same "
+            "(samples, classes)"
+        )
+    if not logits.is_floating_point():
+        raise ShapeError(f"logits are {logits.dtype}: pass floating-point logits, not labels or decisions")
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    return logits.to(wide), targets.to(wide)
+
+
+def spread(option: Option) -> Option:
+    """Let an option of the leading shape broadcast against (..., samples, classes)."""
+    return option[..., None, None] if isinstance(option, Tensor) and option.ndim else option
+
+
+def require(condition: bool, name: str, value: object, wanted: str) -> None:
+    """Refuse an option's value. Tensor options are not looked at, which would make a GPU wait."""
+    if not condition:
+        raise OptionError(f"{name}={value!r}: must be {wanted}")
+
+
+def check_range(name: str, value: Option | None, low: float, high: float = float("inf")) -> None:
+    """Refuse a number outside [low, high]."""
+    if value is not None and not isinstance(value, Tensor):
+        wanted = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+        require(low <= value <= high, name, value, wanted)
+
+
+def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    """Refuse a word that is not among the known ones."""
+    if value not in known:
+        raise OptionError(unknown_name(name, value, known))
+
+
+def reduce_terms(terms: Tensor, counted: Tensor, dims: tuple[int, ...], samples: int, reduction: str) -> Tensor:
+    """Reduce `terms` over `dims`, taking only those that are `counted`; nothing counted gives exactly 0."""
+    check_choice("reduction", reduction, REDUCTIONS)
+    terms = torch.where(counted, terms, 0.0)
+    if reduction == "none":
+        return terms
+    total = terms.sum(dims)
+    if reduction == "sum":
+        return total
+    if reduction == "batchmean":
+        return total / max(samples, 1)
+    return total / counted.expand(terms.shape).sum(dims).clamp(min=1)

@@ -1,0 +1,180 @@
+"""Networks: a frozen timm backbone that turns images into features, and the heads trained on them."""
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rarecall.errors import ModelError, OptionError, listing, unknown_name
+
+DEFAULT_MODEL = "resnet18"
+TEMPLATES = 32
+GLYPH = 8
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen network and how images are prepared for it."""
+
+    network: nn.Module
+    description: dict[str, Any]  # everything that its features depend on: model, weights, preprocessing
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.description["image_size"]
+        return height, width
+
+    @cached_property
+    def width(self) -> int:
+        """How many features an image has."""
+        return self.features(torch.zeros(1, 3, *self.image_size, dtype=torch.uint8)).shape[1]
+
+    @torch.inference_mode()
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled features (N, D) float32 on the CPU, of uint8 images (N, 3, H, W)."""
+        device = self.description["device"]
+        mean, std = (torch.tensor(self.description[key], device=device)[:, None, None] for key in ("mean", "std"))
+        prepared = ((images.to(device) / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.network(prepared)
+        return features.float().cpu()
+
+
+def load_backbone(
+    model: str | None = None, weights: str = "pretrained", image_size: tuple[int, int] | None = None
+) -> Backbone:
+    """Load a timm backbone without its classifier.
+
+    Args:
+        model: a timm model name; default: the one named in the JSON beside the weights file, else resnet18.
+        weights: `pretrained` (fetched by timm), `none`, or a .safetensors file. A JSON of the same name beside
+            the file may hold `model`, `model_options`, `mean`, `std` and `image_size`.
+        image_size: height and width; default: the JSON's, else timm's for the model.
+
+    Raises:
+        ModelError: an unknown model, or weights that are missing, damaged or do not fit it.
+    """
+    import timm
+
+    file = None if weights in ("pretrained", "none") else Path(weights).expanduser()
+    card = _card(file) if file else {}
+    name = model or card.get("model", DEFAULT_MODEL)
+    options = card.get("model_options", {}) if name == card.get("model", name) else {}
+    if not timm.is_model(name):
+        raise ModelError(_unknown_model(name))
+    try:
+        logging.getLogger("timm").setLevel(logging.ERROR)
+        network = timm.create_model(name, pretrained=weights == "pretrained", **options)
+    except Exception as error:  # noqa: BLE001 - timm and the hub raise many kinds when a download fails
+        if weights != "pretrained":
+            raise ModelError(f"{name}: cannot be built with {options}: {error}") from None
+        raise ModelError(
+            f"the pretrained weights of {name} could not be fetched ({type(error).__name__}): "
+            "check the network, or pass --weights FILE.safetensors"
+        ) from None
+    fetched = timm.data.resolve_model_data_config(network)
+    if file:
+        _fill(network, file)
+    network.reset_classifier(0)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    size = image_size or tuple(card.get("image_size", fetched["input_size"][1:]))
+    description = {
+        "model": name,
+        "model_options": options,
+        "weights": _digest(file) if file else weights,
+        "mean": list(card.get("mean", fetched["mean"])),
+        "std": list(card.get("std", fetched["std"])),
+        "image_size": list(size),
+        "interpolation": "bicubic, antialiased",
+        "device": device,
+    }
+    return Backbone(network, description)
+
+
+def _card(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise ModelError(f"{file}: no such weights file: pass a .safetensors file, 'pretrained' or 'none'")
+    beside = file.with_suffix(".json")
+    if not beside.is_file():
+        return {}
+    try:
+        card = json.loads(beside.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{beside}: not readable as JSON ({error}): mend or remove it") from None
+    if not isinstance(card, dict):
+        raise ModelError(f"{beside}: expected an object with model, mean, std and image_size")
+    return card
+
+
+def _fill(network: nn.Module, file: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file}: not readable as safetensors ({error}): fetch it again") from None
+    wanted = network.state_dict()
+    classifier = set(network.state_dict()) - set(_without_classifier(network))
+    differing = [
+        key
+        for key in sorted((set(wanted) | set(state)) - classifier)
+        if key not in state or key not in wanted or state[key].shape != wanted[key].shape
+    ]
+    if differing:
+        raise ModelError(f"{file}: does not fit the model: {len(differing)} layers differ: {listing(differing, 3)}")
+    network.load_state_dict({key: state[key] for key in wanted if key not in classifier}, strict=False)
+
+
+def _without_classifier(network: Any) -> list[str]:
+    classifier = network.get_classifier()
+    owned = {id(parameter) for parameter in classifier.parameters()}
+    named = dict(network.named_parameters())
+    return [key for key in network.state_dict() if key not in named or id(named[key]) not in owned]
+
+
+def _unknown_model(name: str) -> str:
+    import timm
+
+    known = timm.list_models()
+    message = unknown_name("model", name, known)
+    return message.partition("Known: ")[0] + f"timm lists {len(known):,} names (timm.list_models())"
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def build_head(shape: tuple[int, ...], classes: int, hidden: int = 0, dropout: float = 0.0) -> nn.Module:
+    """A head for features of the given shape.
+
+    Vectors get a linear layer, or one hidden layer of `hidden` units with ReLU and dropout. Pixel canvases
+    (channels, H, W) first get a small network of their own: 32 templates of 8 × 8 slid over the canvas, each
+    kept where it fits best.
+
+    >>> build_head((512,), classes=20)
+    Sequential(
+      (0): Linear(in_features=512, out_features=20, bias=True)
+    )
+    """
+    if hidden < 0 or not 0 <= dropout < 1:
+        raise OptionError(f"hidden={hidden}, dropout={dropout}: hidden must be at least 0 and dropout in [0, 1)")
+    layers: list[nn.Module] = []
+    width = shape[0]
+    if len(shape) == 3:
+        layers += [nn.Conv2d(width, TEMPLATES, GLYPH), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten()]
+        width = TEMPLATES
+    if hidden:
+        layers += [nn.Linear(width, hidden), nn.ReLU()]
+        width = hidden
+    if dropout:
+        layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers, nn.Linear(width, classes))

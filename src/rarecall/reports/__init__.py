@@ -1,0 +1,1 @@
+"""Results as a reader sees them: tables on the terminal, figures, and one self-contained page."""

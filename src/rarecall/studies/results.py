@@ -1,0 +1,244 @@
+"""From finished runs to results: one row per run and class, the leaderboard, the differences, the verdict."""
+
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from rarecall import __version__, metrics
+from rarecall.data.audit import Audit
+from rarecall.errors import StudyError, listing
+from rarecall.files import write_bytes, write_text
+from rarecall.labels import TIERS, UNKNOWN, count, tiers
+from rarecall.studies.folder import read_identity
+from rarecall.studies.runner import Study
+from rarecall.studies.runs import Run, total_seconds
+from rarecall.studies.statistics import Difference, differences_to_best, mean_and_deviation
+from rarecall.studies.verdict import verdict
+
+SUMMARY_FORMAT = 1
+NOT_FOUND = 0.10
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that the terminal, the files and the report show.
+
+    Attributes:
+        rows: one row per run and class.
+        summary: the content of summary.json.
+    """
+
+    rows: pl.DataFrame
+    summary: dict[str, Any]
+
+    def write(self, out: Path) -> None:
+        """Write results.parquet and summary.json, each in one step."""
+        buffer = io.BytesIO()
+        self.rows.write_parquet(buffer)
+        write_bytes(out / "results.parquet", buffer.getvalue())
+        write_text(out / "summary.json", json.dumps(self.summary, indent=1, allow_nan=False))
+
+    @classmethod
+    def read(cls, out: Path) -> "Results":
+        """Read the results of a finished study.
+
+        Raises:
+            StudyError: the folder holds no finished study, or one of a later version.
+        """
+        read_identity(out)
+        try:
+            summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+            rows = pl.read_parquet(out / "results.parquet")
+        except (OSError, ValueError, pl.exceptions.PolarsError):
+            raise StudyError(f"{out}: the study is not finished or its results are damaged: run it again") from None
+        if summary.get("format", 0) > SUMMARY_FORMAT:
+            raise StudyError(f"{out}: written by a later rarecall, {summary.get('rarecall')}: upgrade to read it")
+        return cls(rows, summary)
+
+
+def collect(study: Study, facts: Audit, command: str, notes: list[str]) -> Results:
+    """Compute the results of a study."""
+    rows = pl.concat([_run_rows(study, run) for run in study.runs.values()])
+    rows = rows.sort("loss", "rate", "seed", maintain_order=True)
+    groups = _groups(study)
+    targets = _targets(study)
+    settings = {"tuned": study.tuned, "common": study.common}
+    leaderboards: dict[str, Any] = {}
+    for setting, runs_of in settings.items():
+        runs = {loss: runs_of(loss) for loss in study.plan.losses}
+        differences = differences_to_best(
+            {loss: [run.scores for run in own] for loss, own in runs.items()}, targets, groups
+        )
+        leaderboards[setting] = _leaderboard(runs, targets, groups, differences)
+    summary = {
+        "format": SUMMARY_FORMAT,
+        "rarecall": __version__,
+        "torch": torch.__version__,
+        "command": command,
+        "seeds": study.plan.seeds,
+        "losses": list(study.plan.losses),
+        "protocol": study.plan.protocol.model_dump(mode="json"),
+        "backbone": study.backbone,
+        "rates": _rates(study),
+        "curves": {loss: [_curve(run) for run in study.tuned(loss)] for loss in study.plan.losses},
+        "counted_classes": {group: len(members) for group, members in groups.items()},
+        "tuned": leaderboards["tuned"],
+        "common": leaderboards["common"],
+        "not_found": _not_found(rows, len(targets)),
+        "not_measured": _not_measured(study),
+        "notes": notes + _diverged(study),
+        "seconds": {part: round(value, 2) for part, value in total_seconds(list(study.runs.values())).items()},
+        "data": facts.as_dict(),
+    }
+    summary["verdict"] = verdict(summary)
+    return Results(rows, summary)
+
+
+def _targets(study: Study) -> torch.Tensor:
+    return torch.from_numpy(study.table.labels[study.table.part("test")])
+
+
+def _train_positives(study: Study) -> np.ndarray:
+    return count(study.table.labels[study.table.part("train")]).present
+
+
+def _groups(study: Study) -> dict[str, np.ndarray]:
+    """Class numbers of all, head, medium and tail classes that have a test positive; empty tiers are left out."""
+    measured = (_targets(study) > 0).any(0).numpy()
+    tier = np.array(tiers(_train_positives(study)))
+    members = {"all": np.flatnonzero(measured)}
+    members |= {name: np.flatnonzero(measured & (tier == name)) for name in TIERS}
+    return {name: rows for name, rows in members.items() if len(rows)}
+
+
+def _run_rows(study: Study, run: Run) -> pl.DataFrame:
+    """One row per class."""
+    targets, table = _targets(study), study.table
+    decisions = metrics.precision_recall_f1(run.scores >= run.thresholds, targets)
+    positives = _train_positives(study)
+    test = count(table.labels[table.part("test")])
+    columns = {
+        "ap": metrics.average_precision(run.scores, targets),
+        "precision": decisions.precision,
+        "recall": decisions.recall,
+        "f1": decisions.f1,
+        "threshold": run.thresholds.double(),
+    }
+    return pl.DataFrame(
+        {
+            "loss": [run.job.loss] * len(positives),
+            "rate": [run.job.rate] * len(positives),
+            "seed": [run.job.seed] * len(positives),
+            "tuned": [run.job.rate == study.chosen[run.job.loss]] * len(positives),
+            "common": [run.job.rate == study.plan.protocol.common_rate] * len(positives),
+            "epoch": [run.epoch] * len(positives),
+            "class": list(table.names),
+            "tier": tiers(positives),
+            "positives_train": positives,
+            "positives_test": test.present,
+            "unknown_test": (table.labels[table.part("test")] == UNKNOWN).sum(0),
+            **{name: pl.Series(values.numpy()).fill_nan(None) for name, values in columns.items()},
+        }
+    )
+
+
+def _leaderboard(
+    runs: dict[str, list[Run]],
+    targets: torch.Tensor,
+    groups: dict[str, np.ndarray],
+    differences: dict[str, dict[str, Difference]],
+) -> list[dict[str, Any]]:
+    """One entry per loss, the best mAP@class first; figures in percent."""
+    entries = []
+    for loss, own in runs.items():
+        values = [_figures(run, targets, groups) for run in own]
+        figures = {}
+        for name in values[0]:
+            mean, deviation = mean_and_deviation([value[name] for value in values])
+            figures[name] = {"mean": _percent(mean), "sd": _percent(deviation)}
+        entries.append(
+            {
+                "loss": loss,
+                "rate": own[0].job.rate,
+                "epochs": [run.epoch for run in own],
+                "figures": figures,
+                "to_best": {
+                    group: {key: _percent(value) for key, value in asdict(of_loss[loss]).items()}
+                    for group, of_loss in differences.items()
+                },
+                "validation": _percent(mean_and_deviation([run.validation for run in own])[0]),
+            }
+        )
+    return sorted(entries, key=lambda entry: -entry["figures"]["map_class"]["mean"])
+
+
+def _figures(run: Run, targets: torch.Tensor, groups: dict[str, np.ndarray]) -> dict[str, float]:
+    ap = metrics.average_precision(run.scores, targets)
+    f1 = metrics.precision_recall_f1(run.scores >= run.thresholds, targets).f1
+    figures = {
+        "map_class": ap.nanmean(),
+        "map_sample": metrics.mean_average_precision(run.scores, targets, way="sample"),
+        "macro_f1": f1.nanmean(),
+        **{f"map_{group}": ap[members].nanmean() for group, members in groups.items() if group != "all"},
+    }
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _rates(study: Study) -> dict[str, Any]:
+    """For each loss, the validation mAP@class of each rate with the first seed, and the rate chosen."""
+    return {
+        loss: {
+            "validation": {f"{rate:g}": _percent(run.validation) for rate, run in study.search(loss).items()},
+            "chosen": study.chosen[loss],
+        }
+        for loss in study.plan.losses
+    }
+
+
+def _not_found(rows: pl.DataFrame, test_items: int) -> list[dict[str, Any]]:
+    """Classes that no loss finds: AP less than 0.10 above chance, averaged over seeds, with every loss.
+
+    Chance is the AP of a random order: the share of positives among the known test labels.
+    """
+    known = test_items - pl.col("unknown_test")
+    facts = [pl.col(name).first() for name in ("positives_train", "positives_test", "chance")]
+    best = (
+        rows.filter(pl.col("tuned") & pl.col("ap").is_not_null())
+        .with_columns((pl.col("positives_test") / known).alias("chance"))
+        .group_by("class", "loss", maintain_order=True)
+        .agg(pl.col("ap").mean(), *facts)
+        .group_by("class", maintain_order=True)
+        .agg(pl.col("ap").max().alias("best_ap"), *facts)
+        .filter(pl.col("best_ap") < pl.col("chance") + NOT_FOUND)
+        .sort("positives_train", maintain_order=True)
+    )
+    return [{**row, "best_ap": _percent(row["best_ap"]), "chance": _percent(row["chance"])} for row in best.to_dicts()]
+
+
+def _not_measured(study: Study) -> list[str]:
+    silent = ~(_targets(study) > 0).any(0).numpy()
+    return [str(name) for name, quiet in zip(study.table.names, silent, strict=True) if quiet]
+
+
+def _curve(run: Run) -> dict[str, list[float]]:
+    """Training loss and validation mAP@class (percent) of each epoch."""
+    return {
+        "train_loss": [round(value, 6) for value in run.train_loss.tolist()],
+        "val_map": [round(100 * value, 3) for value in run.val_map.tolist()],
+    }
+
+
+def _diverged(study: Study) -> list[str]:
+    lost = [f"{run.job.loss} at rate {run.job.rate:g}, seed {run.job.seed}" for run in study.runs.values() if run.diverged]
+    return [f"{len(lost)} runs diverged and keep their best epoch before that: {listing(lost)}"] if lost else []
+
+
+def _percent(value: float) -> float | None:
+    return None if np.isnan(value) else round(100 * value, 3)
+

@@ -1,0 +1,215 @@
+"""Running a study: every loss × rate × seed under one protocol, in worker processes, resumable at any moment.
+
+Each worker computes with one thread, so results depend neither on how many workers there are nor on how many
+cores the machine has; on heads this small, two runs side by side are also faster than one run on two cores.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.connection import wait as wait_for_end
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from rarecall.data.table import PARTS, LabelTable
+from rarecall.errors import StudyError
+from rarecall.studies import folder, runs
+from rarecall.studies import plan as plans
+from rarecall.studies.heads import Part, Parts, train_head
+from rarecall.studies.plan import Plan
+from rarecall.studies.runs import Job, Run
+
+
+class Progress(Protocol):
+    """What the runner tells of its progress."""
+
+    def __call__(self, done: int, total: int) -> object:
+        """So many runs are finished, of at most so many."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study whose runs are all finished."""
+
+    plan: Plan
+    table: LabelTable
+    backbone: dict[str, Any] | None
+    chosen: dict[str, float]  # the rate of each loss
+    runs: dict[Job, Run]
+
+    def tuned(self, loss: str) -> list[Run]:
+        """The runs of a loss at its own rate, one for each seed."""
+        return [self.runs[Job(loss, self.chosen[loss], seed)] for seed in range(self.plan.seeds)]
+
+    def common(self, loss: str) -> list[Run]:
+        """The runs of a loss at the rate that all share, one for each seed."""
+        rate = self.plan.protocol.common_rate
+        return [self.runs[Job(loss, rate, seed)] for seed in range(self.plan.seeds)]
+
+    def search(self, loss: str) -> dict[float, Run]:
+        """The runs that the rate was chosen among: the first seed at every rate."""
+        return {rate: self.runs[Job(loss, rate, 0)] for rate in self.plan.protocol.rates}
+
+
+def study(
+    plan: Plan,
+    table: LabelTable,
+    out: Path,
+    *,
+    backbone: dict[str, Any] | None = None,
+    workers: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Study:
+    """Do every run that is not yet in the folder.
+
+    The first seed tries every rate of the grid; the rate with the highest validation mAP@class is the loss's
+    own (the lower rate if equal). The other seeds run at that rate and at the common one.
+
+    Args:
+        plan: the losses, the number of seeds and the protocol.
+        table: features, labels and a complete split.
+        out: the folder of the study, new or to be continued.
+        backbone: what the features came from; part of what the study is.
+        workers: processes; default one for each core. 1 stays in this process.
+        progress: called after each run.
+
+    Raises:
+        StudyError: the folder holds something else, or a worker died.
+    """
+    where = folder.open_folder(out, plans.identity(plan, table, backbone))
+    done: dict[Job, Run] = {}
+    protocol, losses = plan.protocol, plan.losses
+    rates = sorted({*protocol.rates, protocol.common_rate})
+    first = [Job(loss, rate, 0) for loss in losses for rate in rates]
+    with _executor(out, table, workers or _cores()) as execute:
+
+        def run_all(jobs: Sequence[Job], later: int) -> None:
+            missing = []
+            for job in jobs:
+                if run := runs.load(job, where):
+                    done[job] = run
+                else:
+                    missing.append(job)
+            progress(len(done), len(done) + len(missing) + later)
+            for run in execute(missing, protocol, where):
+                done[run.job] = run
+                progress(len(done), len(first) + later if jobs is first else len(first) + len(jobs))
+
+        run_all(first, later=len(losses) * 2 * (plan.seeds - 1))
+        chosen = {
+            loss: max(protocol.rates, key=lambda rate: (done[Job(loss, rate, 0)].validation, -rate)) for loss in losses
+        }
+        rest = [
+            Job(loss, rate, seed)
+            for seed in range(1, plan.seeds)
+            for loss in losses
+            for rate in sorted({chosen[loss], protocol.common_rate})
+        ]
+        run_all(rest, later=0)
+    return Study(plan, table, backbone, chosen, done)
+
+
+Execute = Callable[[Sequence[Job], plans.Protocol, Path], Iterator[Run]]
+_parts: Parts | None = None  # of the process: set once, used by every run
+
+
+def as_parts(features: np.ndarray, labels: np.ndarray, split: np.ndarray) -> Parts:
+    """The three parts of a table as tensors."""
+    rows = {part: split == part for part in PARTS}
+    return Parts(
+        **{part: Part(torch.from_numpy(features[own]), torch.from_numpy(labels[own])) for part, own in rows.items()}
+    )
+
+
+@contextlib.contextmanager
+def _executor(out: Path, table: LabelTable, workers: int) -> Iterator[Execute]:
+    if table.features is None:
+        raise StudyError(f"{table.source}: extract the features of its images first")
+    if workers == 1:
+        yield _in_process(as_parts(table.features, table.labels, table.split))
+        return
+    data = out / ".data"
+    data.mkdir(exist_ok=True)
+    np.save(data / "features.npy", table.features)
+    np.save(data / "labels.npy", table.labels)
+    np.save(data / "split.npy", table.split.astype("U5"))
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(data,)
+    )
+    try:
+        yield _in_pool(pool)
+    finally:
+        # Whatever ended the study, a run in flight is not worth waiting for: its file is not yet in place.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+            child.join()
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def _in_process(parts: Parts) -> Execute:
+    def execute(jobs: Sequence[Job], protocol: plans.Protocol, where: Path) -> Iterator[Run]:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            for job in jobs:
+                run = train_head(job, parts, protocol)
+                runs.save(run, where)
+                yield run
+        finally:
+            torch.set_num_threads(threads)
+
+    return execute
+
+
+def _in_pool(pool: ProcessPoolExecutor) -> Execute:
+    def execute(jobs: Sequence[Job], protocol: plans.Protocol, where: Path) -> Iterator[Run]:
+        pending = {pool.submit(_work, job, protocol, where) for job in jobs}
+        try:
+            while pending:
+                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    yield future.result()
+        except BrokenProcessPool:
+            raise StudyError(
+                "a worker process died (out of memory?): finished runs are kept; "
+                "run the same command again with --workers 1"
+            ) from None
+
+    return execute
+
+
+def _start_worker(data: Path) -> None:
+    global _parts
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101 - a worker has one
+
+    def end_with_parent() -> None:
+        wait_for_end([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _parts = as_parts(*(np.load(data / f"{name}.npy", mmap_mode="c") for name in ("features", "labels", "split")))
+
+
+def _work(job: Job, protocol: plans.Protocol, where: Path) -> Run:
+    assert _parts is not None  # noqa: S101 - the initializer has run
+    run = train_head(job, _parts, protocol)
+    runs.save(run, where)
+    return run
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,80 @@
+"""The verdict of a study in words, from the numbers of its summary alone."""
+
+from typing import Any
+
+from rarecall.errors import listing
+
+FEW_SEEDS = 5
+GROUP_WORDS = {"all": "all {n} classes", "tail": "the {n} tail classes (fewer than 20 training positives)"}
+
+
+def verdict(summary: dict[str, Any]) -> list[str]:
+    """Sentences: the best loss overall and on the tail, how sure that is, and what nothing finds."""
+    sentences = [_compare(summary, group) for group in ("all", "tail") if group in summary["counted_classes"]]
+    if len(summary["losses"]) > 1:
+        sentences.append("Differences are points of mAP with 95 % intervals over test items and seeds.")
+    sentences += _by_validation(summary)
+    sentences += _what_is_missing(summary)
+    seeds = summary["seeds"]
+    if seeds == 1:
+        sentences.append("One seed says nothing about seeds: the intervals cover the test items alone.")
+    elif seeds < FEW_SEEDS:
+        sentences.append(f"{seeds} seeds are few: seed statistics are weak below {FEW_SEEDS}; run more with --seeds.")
+    return sentences
+
+
+def best_on(summary: dict[str, Any], group: str) -> dict[str, Any]:
+    """The leaderboard entry with the highest mean on a group of classes."""
+    return max(summary["tuned"], key=lambda entry: entry["figures"][figure_of(group)]["mean"])
+
+
+def figure_of(group: str) -> str:
+    """The figure that averages over a group of classes."""
+    return "map_class" if group == "all" else f"map_{group}"
+
+
+def _compare(summary: dict[str, Any], group: str) -> str:
+    best = best_on(summary, group)
+    figure = best["figures"][figure_of(group)]
+    where = GROUP_WORDS[group].format(n=summary["counted_classes"][group])
+    spread = "" if figure["sd"] is None else f" ± {figure['sd']:.1f}"
+    sentence = f"On {where}, {best['loss']} has the highest test mAP: {figure['mean']:.1f}{spread}."
+    beaten, level = [], []
+    for entry in summary["tuned"]:
+        difference = entry["to_best"][group]
+        gain, low, high = -difference["mean"], -difference["high"], -difference["low"]
+        if entry is best:
+            continue
+        if low > 0:
+            beaten.append(f"{entry['loss']} by {gain:.1f} ({low:.1f} to {high:.1f})")
+        else:
+            level.append(f"{entry['loss']} ({gain:.1f} behind, {low:.1f} to {high:.1f})")
+    if beaten:
+        sentence += f" It beats {', '.join(beaten)}."
+    if level:
+        sentence += f" Not distinguishable from it: {', '.join(level)}."
+    return sentence
+
+
+def _by_validation(summary: dict[str, Any]) -> list[str]:
+    picked = max(summary["tuned"], key=lambda entry: entry["validation"])
+    best = best_on(summary, "all")
+    if len(summary["tuned"]) == 1:
+        return []
+    if picked is best:
+        return [f"Validation alone, without a look at the test part, chooses {picked['loss']} too."]
+    return [
+        f"Validation alone, without a look at the test part, would choose {picked['loss']} "
+        f"(test mAP {picked['figures']['map_class']['mean']:.1f})."
+    ]
+
+
+def _what_is_missing(summary: dict[str, Any]) -> list[str]:
+    sentences = []
+    if lost := [f"{row['class']} ({row['positives_train']})" for row in summary["not_found"]]:
+        sentences.append(
+            f"No loss finds {listing(lost, 8)} (training positives in brackets): AP stays within 10 points of chance with every loss."
+        )
+    if silent := summary["not_measured"]:
+        sentences.append(f"Without a test positive, nothing can be said of {listing(silent, 8)}.")
+    return sentences
