@@ -45,6 +45,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     "unknown loss 'two-wya': did you mean 'two-way'? Known: focal, two-way"
     """
     known = list(known)
+    if not known:
+        return f"unknown {kind} {name!r}: there is none to give"
     folded = {option.lower(): option for option in known}
     nearest = get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
     guess = f"did you mean {folded[nearest[0]]!r}? " if nearest else ""

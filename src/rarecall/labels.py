@@ -29,7 +29,7 @@ class Counts:
     @property
     def known(self) -> Int[np.ndarray, " classes"]:
         """Labels that are present or absent."""
-        return self.present + self.absent
+        return np.asarray(self.present + self.absent)
 
     @property
     def prevalence(self) -> Float[np.ndarray, " classes"]:

@@ -69,8 +69,11 @@ def load_backbone(
     if not timm.is_model(name):
         raise ModelError(_unknown_model(name))
     try:
-        logging.getLogger("timm").setLevel(logging.ERROR)
-        network = timm.create_model(name, pretrained=weights == "pretrained", **options)
+        for chatty in ("timm", "huggingface_hub"):
+            logging.getLogger(chatty).setLevel(logging.CRITICAL)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # random weights are the same in every process, as the cache expects
+            network: Any = timm.create_model(name, pretrained=weights == "pretrained", **options)
     except Exception as error:  # noqa: BLE001 - timm and the hub raise many kinds when a download fails
         if weights != "pretrained":
             raise ModelError(f"{name}: cannot be built with {options}: {error}") from None
@@ -83,7 +86,7 @@ def load_backbone(
         _fill(network, file)
     network.reset_classifier(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
     size = image_size or tuple(card.get("image_size", fetched["input_size"][1:]))
     description = {
         "model": name,

@@ -5,9 +5,8 @@ Nothing here imports PyTorch before a command runs, so that `--help` answers at 
 
 import errno
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
-import click
 import typer
 
 from rarecall.cli import audit, report, study
@@ -25,6 +24,8 @@ app.command()(audit.audit)
 app.command()(study.study)
 app.command()(report.report)
 
+# Typer brings its own copy of Click or uses the installed one, by version; this is its class in either.
+UsageError: Any = typer.BadParameter.__base__
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -32,17 +33,18 @@ USER_ERROR, INTERRUPTED = 2, 130
 def main() -> NoReturn:
     """Run the command line; every error that a user can cause is one line and exit code 2."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
     except RarecallError as error:
         _fail(str(error))
-    except click.exceptions.Abort:
-        _interrupted()
-    except click.ClickException as error:
+    except UsageError as error:
         _fail(error.format_message())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _interrupted()
     except OSError as error:
         _fail(_explain(error))
+    if code == INTERRUPTED:  # Typer has caught the Ctrl-C
+        _interrupted()
+    sys.exit(code)
 
 
 def _explain(error: OSError) -> str:

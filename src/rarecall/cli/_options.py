@@ -16,7 +16,9 @@ Data = Annotated[
     typer.Argument(metavar="DATA", help="A path whose format is recognised, `format:path`, or `digits` (built in)."),
 ]
 Blank = Annotated[str | None, typer.Option(help="A blank in a class column is `unknown` (default) or `absent`.")]
-Unlisted = Annotated[str | None, typer.Option(help="A tag that a row does not list is `absent` (default) or `unknown`.")]
+Unlisted = Annotated[
+    str | None, typer.Option(help="A tag that a row does not list is `absent` (default) or `unknown`.")
+]
 Images = Annotated[str | None, typer.Option(help="Folder that a CSV's image paths are relative to.")]
 ImageColumn = Annotated[str | None, typer.Option(help="Column of a CSV that names the images.")]
 TagsColumn = Annotated[str | None, typer.Option(help="Column of a CSV that lists tags.")]

@@ -22,8 +22,12 @@ Losses = Annotated[
         "binary-cross-entropy, focal, asymmetric, two-way, distributionally-robust."
     ),
 ]
-Model = Annotated[str | None, typer.Option(help="timm backbone. Default: the one named beside the weights, or resnet18.")]
-Weights = Annotated[str, typer.Option(help="`pretrained`, `none`, or a .safetensors file with perhaps a JSON beside it.")]
+Model = Annotated[
+    str | None, typer.Option(help="timm backbone. Default: the one named beside the weights, or resnet18.")
+]
+Weights = Annotated[
+    str, typer.Option(help="`pretrained`, `none`, or a .safetensors file with perhaps a JSON beside it.")
+]
 ImageSize = Annotated[str | None, typer.Option(help="Height x width, as in 128x64. Default: the backbone's own.")]
 
 
@@ -31,7 +35,9 @@ def study(
     spec: Data = "digits",
     losses: Losses = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds; below 5, seed statistics are weak.")] = 5,
-    out: Annotated[Path, typer.Option(help="Folder of the study; the same command continues it.")] = Path("rarecall-study"),
+    out: Annotated[Path, typer.Option(help="Folder of the study; the same command continues it.")] = Path(
+        "rarecall-study"
+    ),
     model: Model = None,
     weights: Weights = "pretrained",
     image_size: ImageSize = None,

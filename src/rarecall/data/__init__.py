@@ -7,6 +7,7 @@ from rarecall.data.audit import Audit, audit
 from rarecall.data.builtin import digits, is_builtin
 from rarecall.data.splits import complete_split
 from rarecall.data.table import LabelTable
+from rarecall.errors import OptionError, unknown_name
 
 __all__ = ["Audit", "LabelTable", "audit", "complete_split", "load"]
 
@@ -25,4 +26,8 @@ def load(spec: str, **options: Any) -> LabelTable:
     >>> load("digits").names[0]
     'zero'
     """
-    return digits() if is_builtin(spec) else formats.read(str(spec), **options)
+    if not is_builtin(spec):
+        return formats.read(str(spec), **options)
+    for option in options:
+        raise OptionError(f"digits: {unknown_name('option', option, ())}")
+    return digits()

@@ -72,10 +72,15 @@ def audit(table: LabelTable) -> Audit:
     counts = count(train)
     others = {part: count(table.labels[table.part(part)]).present for part in ("val", "test")}
     classes = [
-        ClassFacts(str(name), *map(int, numbers), tier)
-        for name, *numbers, tier in zip(
-            table.names, counts.present, counts.unknown, others["val"], others["test"], tiers(counts.present), strict=True
+        ClassFacts(
+            name=str(name),
+            positives=int(counts.present[place]),
+            unknown=int(counts.unknown[place]),
+            positives_val=int(others["val"][place]),
+            positives_test=int(others["test"][place]),
+            tier=tier,
         )
+        for place, (name, tier) in enumerate(zip(table.names, tiers(counts.present), strict=True))
     ]
     present = counts.present[counts.present > 0]
     facts = Audit(
@@ -138,8 +143,8 @@ def _warnings(facts: Audit) -> Iterator[str]:
     """What will be lost or wrong if nothing is done."""
     if facts.missing_files:
         yield (
-            f"{len(facts.missing_files):,} of {facts.items:,} image files are missing ({listing(facts.missing_files, 3)}): "
-            "a study leaves them out; check the folder"
+            f"{len(facts.missing_files):,} of {facts.items:,} image files are missing "
+            f"({listing(facts.missing_files, 3)}): a study leaves them out; check the folder"
         )
     if facts.in_two_parts:
         yield (
@@ -148,18 +153,18 @@ def _warnings(facts: Audit) -> Iterator[str]:
         )
     empty = [row.name for row in facts.classes if row.positives == 0]
     if empty:
-        yield f"{len(empty)} classes have no training positive and cannot be learnt: {listing(empty)}"
+        yield f"classes without a training positive, which nothing can learn: {listing(empty)}"
 
 
 def _advice(facts: Audit) -> Iterator[str]:
     """What follows for a study."""
     if facts.parts["test"] and (blind := [row.name for row in facts.classes if row.positives_test == 0]):
-        yield f"{len(blind)} classes have no test positive, so no result can be given for them: {listing(blind)}"
+        yield f"classes without a test positive, for which there can be no result: {listing(blind)}"
     scarce = [row.name for row in facts.classes if 0 < row.positives < 20]
     if scarce:
         yield (
-            f"{len(scarce)} tail classes have fewer than 20 training positives ({listing(scarce)}): their figures "
-            "swing with the seed, so compare losses over 5 seeds or more"
+            f"tail classes, with fewer than 20 training positives: {listing(scarce)}; their figures swing with the "
+            "seed, so compare losses over 5 seeds or more"
         )
     if facts.imbalance and facts.imbalance > 50:
         yield (
@@ -173,6 +178,7 @@ def _advice(facts: Audit) -> Iterator[str]:
         )
     for pair in facts.pairs:
         if pair.correlation > NEARLY_SAME:
-            yield f"{pair.first} and {pair.second} are nearly the same label (φ = {pair.correlation:.2f}): one may be enough"
+            same = f"{pair.first} and {pair.second} are nearly the same label (φ = {pair.correlation:.2f})"
+            yield f"{same}: one may be enough"
     if not facts.parts["test"]:
         yield "no test part: a study takes 20 % of train, stratified; bring your own where items are related"

@@ -35,7 +35,11 @@ def cache_folder() -> Path:
 
 
 def extract(
-    table: LabelTable, backbone: Backbone, *, strict: bool = False, advance: Callable[[int], object] = lambda _: None
+    table: LabelTable,
+    backbone: Backbone,
+    *,
+    strict: bool = False,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> tuple[LabelTable, list[str]]:
     """The table with features in place of images, without the images that cannot be read.
 
@@ -63,18 +67,18 @@ def extract(
     readable = ~np.isnan(features[:, 0])
     notes = _left_out(table, readable, backbone, strict)
     kept = table.select(readable)
-    return LabelTable(
-        kept.items, kept.names, kept.labels, kept.split, kept.source, None, features[readable]
-    ), notes
+    return LabelTable(kept.items, kept.names, kept.labels, kept.split, kept.source, None, features[readable]), notes
 
 
 def _left_out(table: LabelTable, readable: np.ndarray, backbone: Backbone, strict: bool) -> list[str]:
-    bad = [table.items[row] for row in np.flatnonzero(~readable)]
+    bad = [table.items[row] for row in np.flatnonzero(~readable).tolist()]
     if not bad:
         return []
-    assert table.root is not None  # noqa: S101 - a table of images has one
+    assert table.root is not None
     reason = read_image(table.root / bad[0], backbone.image_size)
-    message = f"{len(bad):,} of {len(table):,} images are missing or unreadable ({listing(bad, 3)}; the first: {reason})"
+    message = (
+        f"{len(bad):,} of {len(table):,} images are missing or unreadable ({listing(bad, 3)}; the first: {reason})"
+    )
     if len(bad) == len(table):
         raise DataError(f"{table.root}: {message}: check the folder of the images")
     if strict:

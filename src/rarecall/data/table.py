@@ -53,7 +53,7 @@ class LabelTable:
             raise DataError(f"{where}: labels must be int8 of 1, 0 and -1")
         if repeated := sorted({name for name in self.names if list(self.names).count(name) > 1}):
             raise DataError(f"{where}: class names stand twice: {listing(repeated)}: rename one of each")
-        if unknown := sorted(set(np.unique(self.split)) - set(PARTS)):
+        if unknown := sorted({str(part) for part in np.unique(self.split)} - set(PARTS)):
             raise DataError(f"{where}: unknown part {unknown[0]!r} in the split: use train, val or test")
         if self.features is not None and len(self.features) != rows:
             raise DataError(f"{where}: {len(self.features)} feature rows for {rows} items")
@@ -70,7 +70,7 @@ class LabelTable:
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         return replace(
             self,
-            items=[self.items[row] for row in rows],
+            items=[self.items[row] for row in rows.tolist()],
             labels=self.labels[rows],
             split=self.split[rows],
             features=None if self.features is None else self.features[rows],

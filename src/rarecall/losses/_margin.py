@@ -84,7 +84,9 @@ def two_way(
 ) -> Tensor:
     r"""Two-way loss: positives above negatives along every sample and along every class.
 
-    .. math:: \ell = \mathrm{softplus}\big(T_N \log \sum_{n} e^{z_n / T_N} + T_P \log \sum_{p} e^{-z_p / T_P} + \epsilon\big)
+    .. math::
+
+        \mathrm{softplus}\big(T_N \log \sum_{n} e^{z_n / T_N} + T_P \log \sum_{p} e^{-z_p / T_P} + \epsilon\big)
 
     over each row (a sample's classes) and each column (a class's samples in the batch); `both` adds the two
     means. A row or column counts if it has a positive; one without negatives counts with value 0. The loss
@@ -145,7 +147,9 @@ def distributionally_robust(
 ) -> Tensor:
     r"""Distributionally robust loss (DR): rank within each class, and keep its negatives below zero.
 
-    .. math:: \log\big(1 + \sum_p \sum_n e^{\gamma (z_n - z_p)} + \sum_n e^{\gamma_- z_n} + \sum_p e^{-\gamma_+ z_p}\big)
+    .. math::
+
+        \log\big(1 + \sum_p \sum_n e^{\gamma (z_n - z_p)} + \sum_n e^{\gamma_- z_n} + \sum_p e^{-\gamma_+ z_p}\big)
 
     down each column of the batch, averaged over the classes. The double sum factorises, so this costs
     O(N · C) and is stable at any logit, where the sum of pairs overflows from |z| about 12. Without either
@@ -171,7 +175,11 @@ def distributionally_robust(
     Reference: D. Lin et al., Distributionally robust loss for long-tailed multi-label image classification,
     ECCV 2024.
     """
-    for name, value in (("gamma", gamma), ("negative_gamma", negative_gamma), ("positive_gamma", positive_gamma)):
+    for name, value in (
+        ("gamma", gamma),
+        ("negative_gamma", negative_gamma),
+        ("positive_gamma", positive_gamma),
+    ):
         check_range(name, value, 0.0)
     z, y = torch.broadcast_tensors(*prepare(logits, targets))
     no_positive, no_negative = y <= 0, y != 0

@@ -112,9 +112,7 @@ def _parse(text: str) -> tuple[str, dict[str, Any]]:
     try:
         call = ast.parse(f"f({rest}", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
-            raise ValueError  # noqa: TRY301 - the one place that explains it is below
+            raise ValueError
         return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError):
-        raise OptionError(
-            f"cannot read the loss {text!r}: write options as in 'focal(gamma=1.0, alpha=0.5)'"
-        ) from None
+        raise OptionError(f"cannot read the loss {text!r}: write options as in 'focal(gamma=1.0, alpha=0.5)'") from None

@@ -23,8 +23,7 @@ def prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """
     if logits.ndim < 2 or targets.ndim < 2 or logits.shape[-2:] != targets.shape[-2:]:
         raise ShapeError(
-            f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} must end in the same "
-            "(samples, classes)"
+            f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} must end in the same (samples, classes)"
         )
     if not logits.is_floating_point():
         raise ShapeError(f"logits are {logits.dtype}: pass floating-point logits, not labels or decisions")

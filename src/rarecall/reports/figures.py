@@ -16,7 +16,7 @@ WIDE: Size = (9.2, 4.2)
 NARROW: Size = (4.4, 4.0)
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#555555")
 TIER_COLOURS = {"head": "#2c5c8a", "medium": "#6f9cc4", "tail": "#d97a3a"}
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10, "font.family": "sans-serif", "svg.fonttype": "none", "svg.hashsalt": "rarecall",
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e6e6",
     "axes.axisbelow": True, "axes.edgecolor": "#888888", "legend.frameon": False, "legend.fontsize": 9,
@@ -77,7 +77,9 @@ def per_class(rows: pl.DataFrame, losses: list[str], size: Size) -> Figure:
     for loss, colour in colours(losses).items():
         axes.scatter([table[name, loss] for name in names], height, s=24, color=colour, label=loss, zorder=3)
     shortest = 24 if size[0] > 6 else 14
-    labels = [f"{_shorten(name, shortest)} ({count})" for name, count in zip(names, order["positives_train"], strict=True)]
+    labels = [
+        f"{_shorten(name, shortest)} ({count})" for name, count in zip(names, order["positives_train"], strict=True)
+    ]
     axes.set_yticks(list(height), labels)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)

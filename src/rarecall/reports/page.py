@@ -21,7 +21,11 @@ def render(results: Results) -> str:
         loader=PackageLoader("rarecall.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": wording.number, "deviation": wording.deviation, "interval": wording.interval}
+    environment.filters |= {
+        "number": wording.number,
+        "deviation": wording.deviation,
+        "interval": wording.interval,
+    }
     drawings: dict[str, Callable[[figures.Size], Figure]] = {
         "wall": lambda size: figures.sparsity_wall(rows, losses, size),
         "per_class": lambda size: figures.per_class(rows, losses, size),
@@ -35,7 +39,7 @@ def render(results: Results) -> str:
         figures={name: _both_sizes(draw) for name, draw in drawings.items()},
         names={name: title for name, title in wording.FIGURES.items() if name in summary["tuned"][0]["figures"]},
         colours=figures.colours(losses),
-        classes=_class_table(rows, losses),
+        classes=_class_table(rows),
         most_classes=figures.MOST_CLASSES,
     )
 
@@ -46,10 +50,10 @@ def _both_sizes(draw: Callable[[figures.Size], Figure]) -> Markup:
     for name, size in (("wide", figures.WIDE), ("narrow", figures.NARROW)):
         with mpl.rc_context(figures.STYLE):
             drawn.append(f'<div class="{name}">{figures.to_svg(draw(size))}</div>')
-    return Markup("".join(drawn))  # noqa: S704 - our own drawing; its texts are escaped by the SVG writer
+    return Markup("".join(drawn))
 
 
-def _class_table(rows: pl.DataFrame, losses: list[str]) -> list[dict[str, Any]]:
+def _class_table(rows: pl.DataFrame) -> list[dict[str, Any]]:
     """One entry per class, rarest first: counts and the mean AP and F1 of each loss."""
     means = (
         rows.filter(pl.col("tuned"))

@@ -1,10 +1,10 @@
 """The output folder of a study: what it holds, whose it is, and which runs are already in it.
 
-    study.json            what the study is: data, backbone, protocol
-    runs/*.safetensors    one file per finished run, put there in one step
-    results.parquet       one row per run and class
-    summary.json          the leaderboard, the differences and the verdict
-    report.html           the page
+study.json            what the study is: data, backbone, protocol
+runs/*.safetensors    one file per finished run, put there in one step
+results.parquet       one row per run and class
+summary.json          the leaderboard, the differences and the verdict
+report.html           the page
 """
 
 import json

@@ -59,7 +59,10 @@ def train_head(job: Job, parts: Parts, protocol: Protocol) -> Run:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(initial)
         head = build_head(
-            tuple(parts.train.features.shape[1:]), parts.train.targets.shape[1], protocol.hidden, protocol.dropout
+            tuple(parts.train.features.shape[1:]),
+            parts.train.targets.shape[1],
+            protocol.hidden,
+            protocol.dropout,
         )
         torch.manual_seed(dropout)
         shuffler = torch.Generator().manual_seed(order)

@@ -69,7 +69,10 @@ def parse_losses(text: str) -> tuple[str, ...]:
     parts = [part.strip() for part in re.split(r",(?![^(]*\))", text) if part.strip()]
     if not parts:
         raise OptionError(f"no loss in {text!r}: name one or more of {', '.join(losses.names())}")
-    expressions = tuple(repr(losses.build(part)) for part in parts)
+    built = [losses.build(part) for part in parts]
+    if reduced := [loss for loss in built if "reduction" in loss.options]:
+        raise OptionError(f"{reduced[0]}: a study trains on the mean: leave out reduction")
+    expressions = tuple(repr(loss) for loss in built)
     for place, expression in enumerate(expressions):
         if expression in expressions[:place]:
             raise OptionError(f"{expression} stands twice in the losses: name each once")

@@ -235,10 +235,11 @@ def _curve(run: Run) -> dict[str, list[float]]:
 
 
 def _diverged(study: Study) -> list[str]:
-    lost = [f"{run.job.loss} at rate {run.job.rate:g}, seed {run.job.seed}" for run in study.runs.values() if run.diverged]
+    lost = [
+        f"{run.job.loss} at rate {run.job.rate:g}, seed {run.job.seed}" for run in study.runs.values() if run.diverged
+    ]
     return [f"{len(lost)} runs diverged and keep their best epoch before that: {listing(lost)}"] if lost else []
 
 
 def _percent(value: float) -> float | None:
     return None if np.isnan(value) else round(100 * value, 3)
-

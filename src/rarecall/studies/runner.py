@@ -37,6 +37,11 @@ class Progress(Protocol):
         """So many runs are finished, of at most so many."""
 
 
+def _silent(done: int, total: int) -> None:
+    """Tell nothing."""
+    del done, total
+
+
 @dataclass(frozen=True)
 class Study:
     """A study whose runs are all finished."""
@@ -68,7 +73,7 @@ def study(
     *,
     backbone: dict[str, Any] | None = None,
     workers: int | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = _silent,
 ) -> Study:
     """Do every run that is not yet in the folder.
 
@@ -140,13 +145,13 @@ def _executor(out: Path, table: LabelTable, workers: int) -> Iterator[Execute]:
         return
     data = out / ".data"
     data.mkdir(exist_ok=True)
-    np.save(data / "features.npy", table.features)
-    np.save(data / "labels.npy", table.labels)
-    np.save(data / "split.npy", table.split.astype("U5"))
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(data,)
     )
     try:
+        _save_array(data / "features.npy", table.features)
+        _save_array(data / "labels.npy", table.labels)
+        _save_array(data / "split.npy", table.split.astype("U5"))
         yield _in_pool(pool)
     finally:
         # Whatever ended the study, a run in flight is not worth waiting for: its file is not yet in place.
@@ -155,6 +160,17 @@ def _executor(out: Path, table: LabelTable, workers: int) -> Iterator[Execute]:
             child.terminate()
             child.join()
         shutil.rmtree(data, ignore_errors=True)
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    """As `numpy.save`, whose error on a full disk does not say that it is full."""
+    try:
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_2_0(file, np.lib.format.header_data_from_array_1_0(array))
+            file.write(np.ascontiguousarray(array).view(np.uint8).data)
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def _in_process(parts: Parts) -> Execute:
@@ -193,7 +209,7 @@ def _start_worker(data: Path) -> None:
     global _parts
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     parent = multiprocessing.parent_process()
-    assert parent is not None  # noqa: S101 - a worker has one
+    assert parent is not None
 
     def end_with_parent() -> None:
         wait_for_end([parent.sentinel])
@@ -205,7 +221,7 @@ def _start_worker(data: Path) -> None:
 
 
 def _work(job: Job, protocol: plans.Protocol, where: Path) -> Run:
-    assert _parts is not None  # noqa: S101 - the initializer has run
+    assert _parts is not None
     run = train_head(job, _parts, protocol)
     runs.save(run, where)
     return run

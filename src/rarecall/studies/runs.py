@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
@@ -90,4 +89,3 @@ def load(job: Job, folder: Path) -> Run | None:
 def total_seconds(runs: list[Run]) -> dict[str, float]:
     """Time spent in training and in evaluation, over all runs."""
     return {part: sum(run.seconds[part] for run in runs) for part in ("training", "evaluation")}
-

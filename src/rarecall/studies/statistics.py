@@ -119,8 +119,7 @@ def differences_to_best(
     }
     observed = {loss: values[0].mean(0) for loss, values in means.items()}
     resampled = {
-        loss: np.take_along_axis(values[1:], drawn_seeds[:, :, None], axis=1).mean(1)
-        for loss, values in means.items()
+        loss: np.take_along_axis(values[1:], drawn_seeds[:, :, None], axis=1).mean(1) for loss, values in means.items()
     }
     result: dict[str, dict[str, Difference]] = {}
     for place, group in enumerate(groups):

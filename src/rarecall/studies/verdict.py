@@ -73,7 +73,8 @@ def _what_is_missing(summary: dict[str, Any]) -> list[str]:
     sentences = []
     if lost := [f"{row['class']} ({row['positives_train']})" for row in summary["not_found"]]:
         sentences.append(
-            f"No loss finds {listing(lost, 8)} (training positives in brackets): AP stays within 10 points of chance with every loss."
+            f"No loss finds {listing(lost, 8)} (training positives in brackets): AP stays within 10 points of "
+            "chance with every loss."
         )
     if silent := summary["not_measured"]:
         sentences.append(f"Without a test positive, nothing can be said of {listing(silent, 8)}.")

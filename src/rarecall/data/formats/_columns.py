@@ -42,9 +42,7 @@ def parts(frame: pl.DataFrame, column: str | None, where: str, first_row: int) -
     return split.to_numpy().astype(str)
 
 
-def class_columns(
-    frame: pl.DataFrame, columns: Sequence[str], blank: str, where: str, first_row: int
-) -> np.ndarray:
+def class_columns(frame: pl.DataFrame, columns: Sequence[str], blank: str, where: str, first_row: int) -> np.ndarray:
     """Labels from one column per class: 1, 0, -1 or blank, where `blank` says what a blank means."""
     code = _code("blank", blank)
     labels = np.empty((len(frame), len(columns)), np.int8)
@@ -60,9 +58,7 @@ def class_columns(
     return labels
 
 
-def tags_column(
-    column: pl.Series, unlisted: str, separator: str | None, where: str
-) -> tuple[list[str], np.ndarray]:
+def tags_column(column: pl.Series, unlisted: str, separator: str | None, where: str) -> tuple[list[str], np.ndarray]:
     """Class names and labels from one column of tags, where `unlisted` says what a tag not listed means."""
     if column.dtype == pl.String:
         separator = separator or detect_separator(column)
@@ -89,8 +85,30 @@ def detect_separator(column: pl.Series) -> str | None:
     return mark if cells_with else None
 
 
+def find_tags(frame: pl.DataFrame, columns: Sequence[str]) -> str | None:
+    """The column of tags: one with a known name that holds no labels, or the only column if it holds words."""
+    named = find(columns, TAG_NAMES)
+    if named is not None and (_is_blank(frame[named]) or not looks_like_labels(frame[named])):
+        return named
+    return columns[0] if len(columns) == 1 and _holds_words(frame[columns[0]]) else None
+
+
+def _is_blank(column: pl.Series) -> bool:
+    return column.dtype == pl.String and bool((column.fill_null("").str.strip_chars() == "").all())
+
+
+def _holds_words(column: pl.Series) -> bool:
+    words = column.cast(pl.String).str.strip_chars() if not isinstance(column.dtype, pl.List) else None
+    if words is None:
+        return True
+    numbers = words.cast(pl.Float64, strict=False)
+    return bool((numbers.is_null() & words.is_not_null() & (words != "")).any()) and not looks_like_labels(column)
+
+
 def looks_like_labels(column: pl.Series) -> bool:
     """Whether every value is a label or blank."""
+    if isinstance(column.dtype, pl.List):
+        return False
     text = column.cast(pl.String).fill_null("").str.strip_chars().str.to_lowercase()
     return bool(text.is_in([*VALUES, ""]).all())
 

@@ -19,7 +19,7 @@ SUFFIXES = (".csv", ".tsv", ".txt")
 
 def recognises(path: Path) -> bool:
     """A .csv or .tsv file, or a folder with a train.csv or a single CSV in it."""
-    return path.is_file() and path.suffix.lower() in SUFFIXES or path.is_dir() and bool(_inside(path))
+    return (path.is_file() and path.suffix.lower() in SUFFIXES) or (path.is_dir() and bool(_inside(path)))
 
 
 def read(
@@ -60,10 +60,8 @@ def read(
     rest = [name for name in columns if name not in (items, split)]
     if not rest:
         raise DataError(f"{where}: no class column beside {items!r}: add one column per class, or one of tags")
-    tags = _known_column(tags_column, columns, where) or _columns.find(rest, _columns.TAG_NAMES)
-    if tags is None and len(rest) == 1 and not _columns.looks_like_labels(everything[rest[0]]):
-        tags = rest[0]
-    if tags is not None and (tags == tags_column or not _columns.looks_like_labels(everything[tags])):
+    tags = _known_column(tags_column, columns, where) or _columns.find_tags(everything, rest)
+    if tags is not None:
         names, labels = _columns.tags_column(everything[tags], unlisted, separator, where)
     else:
         names = rest
@@ -99,7 +97,9 @@ def _frame(file: Path) -> pl.DataFrame:
     if not data.strip():
         raise DataError(f"{file}: the file is empty: expected a header row and one row per image")
     if b"\0" in data:
-        raise DataError(f"{file}: byte {data.index(0)} is NUL: this is a binary file, not a CSV (or UTF-16: save as UTF-8)")
+        raise DataError(
+            f"{file}: byte {data.index(0)} is NUL: this is a binary file, not a CSV (or UTF-16: save as UTF-8)"
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -109,9 +109,13 @@ def _frame(file: Path) -> pl.DataFrame:
     header = next(csv.reader(io.StringIO(header_line), delimiter=delimiter))
     _columns.require_distinct(header, str(file))
     try:
-        frame = pl.read_csv(io.BytesIO(text.encode()), separator=delimiter, infer_schema=False, truncate_ragged_lines=False)
+        frame = pl.read_csv(
+            io.BytesIO(text.encode()), separator=delimiter, infer_schema=False, truncate_ragged_lines=False
+        )
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"{file}: cannot be read as CSV: {_ragged(text, delimiter, len(header)) or _first_line(error)}") from None
+        raise DataError(
+            f"{file}: cannot be read as CSV: {_ragged(text, delimiter, len(header)) or _first_line(error)}"
+        ) from None
     if frame.is_empty():
         raise DataError(f"{file}: a header but no rows: expected one row per image")
     return frame

@@ -75,8 +75,8 @@ def _read_parquet(path: Path, blank: str, unlisted: str) -> LabelTable:
     rest = [name for name in frame.columns if name not in (vector, items, split)]
     if not rest:
         raise DataError(f"{path}: no class column beside {vector!r}: add one column per class, or one of tags")
-    tags = _columns.find(rest, _columns.TAG_NAMES)
-    if tags is not None and not (frame[tags].dtype.is_numeric() or _columns.looks_like_labels(frame[tags])):
+    tags = _columns.find_tags(frame, rest)
+    if tags is not None:
         names, labels = _columns.tags_column(frame[tags], unlisted, None, str(path))
     else:
         names, labels = rest, _columns.class_columns(frame, rest, blank, str(path), 1)
@@ -97,7 +97,8 @@ def _stack(column: pl.Series, path: Path) -> np.ndarray:
     if differing.any():
         row = int(differing.arg_max() or 0)
         raise DataError(
-            f'{path} row {row + 1}, column "{column.name}": {widths[row] or 0} numbers where the other rows have {wanted}'
+            f'{path} row {row + 1}, column "{column.name}": {widths[row] or 0} numbers '
+            f"where the other rows have {wanted}"
         )
     return np.asarray(column.explode().to_numpy(), dtype=np.float32).reshape(len(column), -1)
 

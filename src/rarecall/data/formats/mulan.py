@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from rarecall.data.table import LabelTable
+from rarecall.data.table import PARTS, LabelTable
 from rarecall.errors import DataError, listing
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN
 
@@ -35,10 +35,14 @@ def recognises(path: Path) -> bool:
 def read(path: Path) -> LabelTable:
     """Read every ARFF file of the folder, or the one named."""
     folder = path if path.is_dir() else path.parent
-    files = sorted(folder.glob("*.arff")) if path.is_dir() else [path]
+    files = (
+        sorted(folder.glob("*.arff"), key=lambda file: (PARTS.index(_part(file)), file)) if path.is_dir() else [path]
+    )
     lists = sorted(folder.glob("*.xml"))
     if not files or len(lists) != 1:
-        raise DataError(f"{folder}: {len(files)} .arff and {len(lists)} .xml files: expected ARFF files and one XML list")
+        raise DataError(
+            f"{folder}: {len(files)} .arff and {len(lists)} .xml files: expected ARFF files and one XML list"
+        )
     names = _label_names(lists[0])
     tables = {file: _read_arff(file) for file in files}
     (first, (attributes, _)), *others = tables.items()
@@ -56,7 +60,9 @@ def read(path: Path) -> LabelTable:
         raise DataError(f"{path}: data row {row + 1} has a missing feature (?): fill it before use")
     split = np.concatenate([np.full(len(rows), _part(file)) for file, (_, rows) in tables.items()])
     items = [f"{file.stem} {row + 1}" for file, (_, rows) in tables.items() for row in range(len(rows))]
-    return LabelTable(items, names, _as_labels(values[:, columns], names, path), split, f"{NAME}:{path}", None, features)
+    return LabelTable(
+        items, names, _as_labels(values[:, columns], names, path), split, f"{NAME}:{path}", None, features
+    )
 
 
 def _part(file: Path) -> str:
@@ -69,7 +75,9 @@ def _label_names(file: Path) -> list[str]:
         root = ElementTree.parse(file).getroot()
     except ElementTree.ParseError as error:
         raise DataError(f"{file}: not readable as XML: {error}") from None
-    names = [element.attrib["name"] for element in root.iter() if element.tag.endswith("label") and "name" in element.attrib]
+    names = [
+        element.attrib["name"] for element in root.iter() if element.tag.endswith("label") and "name" in element.attrib
+    ]
     if not names:
         raise DataError(f"{file}: no <label name=…> in it: expected Mulan's list of labels")
     return names
@@ -89,12 +97,14 @@ def _read_arff(file: Path) -> tuple[list[_Attribute], np.ndarray]:
         try:
             _fill(row, line.strip(), attributes)
         except (ValueError, IndexError, KeyError):
-            raise DataError(f"{file} line {number}: not a row of {len(attributes)} values: {line.strip()[:60]!r}") from None
+            raise DataError(
+                f"{file} line {number}: not a row of {len(attributes)} values: {line.strip()[:60]!r}"
+            ) from None
     return attributes, values
 
 
 def _header(lines: list[str], file: Path) -> tuple[list[_Attribute], int]:
-    attributes = []
+    attributes: list[_Attribute] = []
     for number, line in enumerate(lines):
         text = line.strip()
         if text.lower() == "@data":

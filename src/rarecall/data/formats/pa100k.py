@@ -30,9 +30,7 @@ def read(path: Path) -> LabelTable:
         images = _strings(matlab, f"{part}_images_name", file)
         rows = np.asarray(matlab.get(f"{part}_label"))
         if rows.shape != (len(images), len(names)):
-            raise DataError(
-                f"{file}: {part}_label is {rows.shape} for {len(images)} names and {len(names)} attributes"
-            )
+            raise DataError(f"{file}: {part}_label is {rows.shape} for {len(images)} names and {len(names)} attributes")
         items += images
         labels.append(_as_labels(rows, part, file))
         split += [part] * len(images)

@@ -1,0 +1,53 @@
+"""Small real files for the tests: images, tables and data sets written in their official layouts."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.files import write_image, write_table
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RARECALL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """The real data for development; tests that use it are skipped where it is not."""
+    return _from_environment("RARECALL_DATA")
+
+
+@pytest.fixture
+def weights_folder() -> Path:
+    """The pretrained weights for development."""
+    return _from_environment("RARECALL_WEIGHTS")
+
+
+def _from_environment(name: str) -> Path:
+    if not os.environ.get(name):
+        pytest.skip(f"{name} is not set")
+    return Path(os.environ[name])
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with 40 JPEGs and tags.csv: images of red are `red`, bright ones `bright`."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    lines = ["image,red,bright"]
+    for number in range(40):
+        red, bright = number % 2, int(number % 5 == 0)
+        write_image(folder / f"{number:02d}.jpg", red, bright)
+        lines.append(f"{number:02d}.jpg,{red},{bright}")
+    (folder / "tags.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def table_file(tmp_path: Path) -> Path:
+    """A small feature table as .npz, 3 classes that two features decide, some labels unknown."""
+    path = tmp_path / "table.npz"
+    write_table(path)
+    return path

@@ -1,0 +1,310 @@
+"""Tables, splits, the built-in data, the audit, and features of images."""
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rarecall import data
+from rarecall.data import features
+from rarecall.data.images import read_image
+from rarecall.data.splits import SCARCE, stratified
+from rarecall.data.table import LabelTable
+from rarecall.errors import DataError, ModelError
+from rarecall.models import Backbone, build_head, load_backbone
+from tests.files import write_image
+
+LABELS = np.array([[1, 0], [0, 1], [1, -1]], np.int8)
+SPLIT = np.array(["train", "train", "test"])
+
+
+# --- the table ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": LABELS[:2]}, r"labels \(2, 2\) for 3 items and 2 classes"),
+        ({"split": SPLIT[:2]}, "2 split entries for 3 items"),
+        ({"names": ["a", "a"]}, "class names stand twice: a"),
+        ({"labels": LABELS + np.int8(1)}, "must be int8 of 1, 0 and -1"),
+        ({"labels": LABELS.astype(int)}, "must be int8"),
+        ({"split": np.array(["train", "train", "holdout"])}, "unknown part 'holdout'"),
+        ({"items": [], "labels": LABELS[:0], "split": SPLIT[:0]}, "no items"),
+        ({"features": np.zeros((2, 4), np.float32)}, "2 feature rows for 3 items"),
+    ],
+)
+def test_a_table_that_does_not_hold_together_is_refused(changes: dict[str, object], message: str) -> None:
+    whole = {"items": ["x", "y", "z"], "names": ["a", "b"], "labels": LABELS, "split": SPLIT, **changes}
+    with pytest.raises(DataError, match=message):
+        LabelTable(**whole)
+
+
+def test_the_fingerprint_follows_everything_a_result_depends_on() -> None:
+    table = LabelTable(["x", "y", "z"], ["a", "b"], LABELS, SPLIT)
+    others = [
+        LabelTable(["x", "y", "w"], ["a", "b"], LABELS, SPLIT),
+        LabelTable(["x", "y", "z"], ["a", "c"], LABELS, SPLIT),
+        LabelTable(["x", "y", "z"], ["a", "b"], -LABELS, SPLIT),
+        LabelTable(["x", "y", "z"], ["a", "b"], LABELS, SPLIT[::-1]),
+        LabelTable(["x", "y", "z"], ["a", "b"], LABELS, SPLIT, features=np.zeros((3, 1), np.float32)),
+    ]
+    prints = {other.fingerprint() for other in others}
+    assert len(prints) == len(others)
+    assert table.fingerprint() not in prints
+    assert table.fingerprint() == LabelTable(["x", "y", "z"], ("a", "b"), LABELS.copy(), SPLIT).fingerprint()
+
+
+# --- splits ------------------------------------------------------------------------------------------------
+
+
+def long_tailed(rows: int = 400) -> np.ndarray:
+    """Labels whose classes have from about 200 down to 3 positives."""
+    random = np.random.default_rng(3)
+    labels = (random.random((rows, 6)) < np.array([0.5, 0.25, 0.1, 0.05, 0.02, 0.0])).astype(np.int8)
+    labels[:3, 5] = 1
+    return labels
+
+
+def test_the_stratified_part_has_its_share_of_every_class_and_leaves_scarce_ones_to_train() -> None:
+    labels = long_tailed()
+    part = stratified(labels, 0.2, 0)
+    assert abs(len(part) - 80) <= 4
+    positives = (labels == 1).sum(0)
+    for taken, whole in zip((labels[part] == 1).sum(0), positives, strict=True):
+        assert taken == 0 if whole < SCARCE else abs(taken - 0.2 * whole) <= 2
+
+
+def test_the_split_is_the_same_every_time_and_independent_of_global_state() -> None:
+    first = stratified(long_tailed(), 0.2, 0)
+    np.random.seed(123)
+    assert np.array_equal(first, stratified(long_tailed(), 0.2, 0))
+    assert not np.array_equal(first, stratified(long_tailed(), 0.2, 1))
+
+
+def test_missing_parts_are_taken_from_train_and_named() -> None:
+    labels = long_tailed()
+    names = [f"c{place}" for place in range(6)]
+    table = LabelTable([str(row) for row in range(400)], names, labels, np.full(400, "train"))
+    whole, notes = data.complete_split(table)
+    assert len(notes) == 2
+    assert len(whole.part("test")) == pytest.approx(80, abs=4)
+    assert len(whole.part("val")) == pytest.approx(64, abs=4)
+    assert sum(len(whole.part(part)) for part in ("train", "val", "test")) == 400
+
+
+def test_parts_that_are_there_stay_as_they_are() -> None:
+    split = np.array(["train"] * 200 + ["val"] * 100 + ["test"] * 100)
+    table = LabelTable([str(row) for row in range(400)], list("abcdef"), long_tailed(), split)
+    whole, notes = data.complete_split(table)
+    assert not notes
+    assert np.array_equal(whole.split, split)
+
+
+def test_too_few_rows_to_split() -> None:
+    with pytest.raises(DataError, match="too few to take a val part"):
+        data.complete_split(LabelTable(["x", "y", "z"], ["a", "b"], LABELS, SPLIT))
+
+
+# --- the built-in digits -----------------------------------------------------------------------------------
+
+
+def test_digits_are_long_tailed_and_always_the_same() -> None:
+    table = data.load("digits")
+    train = (table.labels[table.part("train")] == 1).sum(0)
+    test = (table.labels[table.part("test")] == 1).sum(0)
+    assert train.max() >= 300
+    assert train.min() < 10
+    assert test.min() >= 90
+    assert table.features is not None
+    digest = hashlib.sha256(table.features.tobytes() + table.labels.tobytes()).hexdigest()
+    again = data.load("digits")
+    assert again.features is not None
+    assert digest == hashlib.sha256(again.features.tobytes() + again.labels.tobytes()).hexdigest()
+
+
+def test_no_glyph_of_the_test_part_stands_in_the_training_part() -> None:
+    table = data.load("digits")
+    assert table.features is not None
+
+    def quarters(part: str) -> set[bytes]:
+        found = set()
+        for canvas in table.features[table.part(part), 0]:  # type: ignore[index]
+            for top in (0, 9):
+                for left in (0, 9):
+                    cell = canvas[top : top + 9, left : left + 9]
+                    if cell.any():
+                        rows, columns = np.flatnonzero(cell.any(1)), np.flatnonzero(cell.any(0))
+                        found.add(cell[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].tobytes())
+        return found
+
+    assert not quarters("train") & quarters("test")
+
+
+# --- the audit ---------------------------------------------------------------------------------------------
+
+
+def test_the_audit_counts_by_hand() -> None:
+    labels = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0], [-1, 0, 0], [1, 0, 0]], np.int8)
+    split = np.array(["train"] * 4 + ["test"])
+    facts = data.audit(LabelTable(["p", "q", "r", "s", "p"], ["a", "b", "never"], labels, split))
+    a, _, never = facts.classes
+    assert (a.positives, a.unknown, a.positives_test, a.tier) == (2, 1, 1, "tail")
+    assert never.positives == 0
+    assert facts.density == pytest.approx(1.0)
+    assert facts.unknown_share == pytest.approx(1 / 12)
+    assert facts.in_two_parts == ["p"]
+    said = " ".join([*facts.warnings, *facts.advice])
+    for words in ("stand in two parts (p)", "without a training positive", "never", "8.3% of the training labels"):
+        assert words in said
+
+
+def test_pairs_are_counted_only_where_both_labels_are_known() -> None:
+    a = np.array([1] * 10 + [0] * 10 + [1] * 5)
+    b = np.array([1] * 10 + [0] * 10 + [-1] * 5)
+    table = LabelTable(
+        [str(row) for row in range(25)], ["a", "b"], np.stack([a, b], 1).astype(np.int8), np.full(25, "train")
+    )
+    (pair,) = data.audit(table).pairs
+    assert (pair.together, pair.correlation) == (10, 1.0)
+    assert any("nearly the same label" in sentence for sentence in data.audit(table).advice)
+
+
+def test_missing_files_are_counted(photos: Path) -> None:
+    (photos / "03.jpg").unlink()
+    facts = data.audit(data.load(str(photos / "tags.csv")))
+    assert facts.missing_files == ["03.jpg"]
+    assert "1 of 40 image files are missing (03.jpg)" in facts.warnings[0]
+
+
+# --- images and features -----------------------------------------------------------------------------------
+
+
+def test_an_image_is_resized_and_upright(tmp_path: Path) -> None:
+    image = Image.new("RGB", (40, 20), (250, 0, 0))
+    exif = image.getexif()
+    exif[0x0112] = 6  # the camera was turned by a quarter
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    image.paste((0, 0, 250), (0, 0, 20, 20))
+    image.save(tmp_path / "halves.jpg", exif=exif)
+    assert read_image(tmp_path / "turned.jpg", (8, 4)).shape == (3, 8, 4)  # type: ignore[union-attr]
+    halves = read_image(tmp_path / "halves.jpg", (40, 20))
+    assert isinstance(halves, torch.Tensor)
+    assert halves[2, :15].float().mean() > 200  # the left half, blue, is now the upper one
+    assert halves[0, 25:].float().mean() > 200
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0 not a picture", b"plain words"])
+def test_what_is_no_image_is_said_and_not_raised(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.jpg").write_bytes(content)
+    assert isinstance(read_image(tmp_path / "x.jpg", (8, 8)), str)
+    assert read_image(tmp_path / "none.jpg", (8, 8)) == "no such file"
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    """A small real backbone with fixed random weights."""
+    return load_backbone("mobilenetv3_small_050", "none", (32, 32))
+
+
+def test_unreadable_images_are_left_out_and_named(photos: Path, backbone: Backbone) -> None:
+    (photos / "03.jpg").unlink()
+    (photos / "05.jpg").write_bytes(b"no image")
+    table = data.load(str(photos / "tags.csv"))
+    kept, notes = features.extract(table, backbone)
+    assert len(kept) == 38
+    assert "03.jpg" not in kept.items
+    assert "2 of 40 images are missing or unreadable (03.jpg, 05.jpg; the first: no such file)" in notes[0]
+    with pytest.raises(DataError, match="2 of 40 images"):
+        features.extract(table, backbone, strict=True)
+
+
+def test_no_readable_image_is_an_error(photos: Path, backbone: Backbone) -> None:
+    for image in photos.glob("*.jpg"):
+        image.write_bytes(b"no image")
+    with pytest.raises(DataError, match="40 of 40 images"):
+        features.extract(data.load(str(photos / "tags.csv")), backbone)
+
+
+def test_features_come_from_the_cache_until_an_image_changes(
+    photos: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = data.load(str(photos / "tags.csv"))
+    computed: list[int] = []
+    compute = Backbone.features
+    monkeypatch.setattr(
+        Backbone, "features", lambda self, images: computed.append(len(images)) or compute(self, images)
+    )
+    first, _ = features.extract(table, backbone)
+    again, _ = features.extract(table, backbone)
+    assert computed == [40]
+    assert np.array_equal(first.features, again.features)
+    write_image(photos / "00.jpg", 1, 1)
+    changed, _ = features.extract(table, backbone)
+    assert computed == [40, 40]
+    assert not np.array_equal(first.features[0], changed.features[0])  # type: ignore[index]
+    np.testing.assert_allclose(first.features[1:], changed.features[1:], atol=1e-5)  # type: ignore[index]
+
+
+def test_a_damaged_cache_file_is_computed_again(photos: Path, backbone: Backbone) -> None:
+    table = data.load(str(photos / "tags.csv"))
+    first, _ = features.extract(table, backbone)
+    (file,) = (features.cache_folder() / "features").iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    again, _ = features.extract(table, backbone)
+    assert np.array_equal(first.features, again.features)
+
+
+def test_weights_from_a_file_with_its_card(tmp_path: Path) -> None:
+    import timm
+    from safetensors.torch import save_file
+
+    network = timm.create_model("mobilenetv3_small_050", num_classes=7)
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    (tmp_path / "w.json").write_text(
+        '{"model": "mobilenetv3_small_050", "mean": [0.5, 0.5, 0.5], "image_size": [48, 32]}'
+    )
+    loaded = load_backbone(weights=str(tmp_path / "w.safetensors"))
+    assert loaded.image_size == (48, 32)
+    assert loaded.description["mean"] == [0.5, 0.5, 0.5]
+    network.reset_classifier(0)
+    images = torch.randint(0, 256, (2, 3, 48, 32), dtype=torch.uint8)
+    std = torch.tensor(loaded.description["std"])[:, None, None]
+    with torch.inference_mode():
+        wanted = network.eval()((images / 255 - 0.5) / std)
+    torch.testing.assert_close(loaded.features(images), wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_that_do_not_fit_name_the_layers(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"conv_stem.weight": torch.zeros(3)}, tmp_path / "w.safetensors")
+    with pytest.raises(ModelError, match=r"layers differ: .*, .*and"):
+        load_backbone("mobilenetv3_small_050", str(tmp_path / "w.safetensors"))
+    (tmp_path / "w.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(ModelError, match="not readable as safetensors"):
+        load_backbone("mobilenetv3_small_050", str(tmp_path / "w.safetensors"))
+    with pytest.raises(ModelError, match="unknown model 'resnet81': did you mean 'resnet18'"):
+        load_backbone("resnet81", "none")
+
+
+def test_a_head_for_vectors_and_for_pixels() -> None:
+    assert build_head((5,), 3)(torch.zeros(2, 5)).shape == (2, 3)
+    assert build_head((5,), 3, hidden=8, dropout=0.5)(torch.zeros(2, 5)).shape == (2, 3)
+    assert build_head((1, 18, 18), 10, hidden=8)(torch.zeros(2, 1, 18, 18)).shape == (2, 10)
+
+
+def test_the_real_weights_are_read_as_their_card_says(weights_folder: Path, data_folder: Path) -> None:
+    loaded = load_backbone(weights=str(weights_folder / "mobilenetv2_100_imagenet.safetensors"), image_size=(128, 64))
+    assert loaded.description["model_options"] == {"pad_type": "same"}
+    assert loaded.description["mean"] == [0.5, 0.5, 0.5]
+    with warnings.catch_warnings():
+        table = data.load(str(data_folder / "pa100k")).select(np.arange(8))
+        found, notes = features.extract(table, loaded)
+    assert not notes
+    assert found.features is not None
+    assert found.features.shape == (8, 1280)

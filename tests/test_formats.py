@@ -1,0 +1,331 @@
+"""Every format: what it reads, and the one line it answers to a file that is wrong."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.io import savemat
+
+from rarecall import data
+from rarecall.data.formats import FORMATS, recognise
+from rarecall.errors import DataError, OptionError
+from tests.files import write_image
+
+
+def write(path: Path, text: str) -> str:
+    """Write a file and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+# --- CSV ---------------------------------------------------------------------------------------------------
+
+
+def test_class_columns_keep_unknown_apart_from_absent(tmp_path: Path) -> None:
+    table = data.load(write(tmp_path / "t.csv", "image,hat,bag\na.jpg,1,\nb.jpg,0,-1\nc.jpg,1.0,0\n"))
+    assert table.labels.tolist() == [[1, -1], [0, -1], [1, 0]]
+    assert table.labels.dtype == np.int8
+    assert (list(table.names), list(table.items)) == (["hat", "bag"], ["a.jpg", "b.jpg", "c.jpg"])
+
+
+def test_a_blank_is_absent_only_when_asked_for(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.csv", "image,hat\na.jpg,\nb.jpg,1\n")
+    assert data.load(file).labels[0, 0] == -1
+    assert data.load(file, blank="absent").labels[0, 0] == 0
+
+
+@pytest.mark.parametrize("mark", ["|", ";", ","])
+def test_the_separator_of_tags_is_found(tmp_path: Path, mark: str) -> None:
+    file = write(tmp_path / "t.csv", f"file\ttags\na.jpg\tred{mark} long sleeve\nb.jpg\t\nc.jpg\tred\n")
+    table = data.load(file)
+    assert list(table.names) == ["long sleeve", "red"]
+    assert table.labels.tolist() == [[1, 1], [0, 0], [0, 1]]
+    assert data.load(file, unlisted="unknown").labels.tolist() == [[1, 1], [-1, -1], [-1, 1]]
+
+
+def test_a_tag_with_commas_in_a_quoted_cell(tmp_path: Path) -> None:
+    table = data.load(write(tmp_path / "t.csv", 'path,labels\na.jpg,"x,y"\nb.jpg,x\n'))
+    assert table.labels.tolist() == [[1, 1], [1, 0]]
+
+
+def test_a_byte_order_mark_spaces_and_semicolons_are_no_trouble(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_bytes("\ufeffImage; hat ;split\nm\u00fcller one.jpg; 1;Train\nb.jpg;0 ;validation\n".encode())
+    table = data.load(str(file))
+    assert list(table.names) == ["hat"]
+    assert table.items[0] == "m\u00fcller one.jpg"
+    assert table.split.tolist() == ["train", "val"]
+
+
+def test_a_folder_of_train_and_test_csv_is_one_table(tmp_path: Path) -> None:
+    write(tmp_path / "d/train.csv", "image,x\na.jpg,1\nb.jpg,0\n")
+    write(tmp_path / "d/test.csv", "image,x\nc.jpg,1\n")
+    assert data.load(str(tmp_path / "d")).split.tolist() == ["train", "train", "test"]
+
+
+BAD_CSV: dict[str, tuple[bytes, str]] = {
+    "a value that is no label": (b"image,sofa\na.jpg,1\nb.jpg,2\n", 'row 3, column "sofa": 2 is not 1, 0, -1 or blank'),
+    "a column twice": (b"image,hat,hat\na.jpg,1,0\n", "duplicate column 'hat'"),
+    "no class column": (b"image\na.jpg\nb.jpg\n", "no class column beside 'image'"),
+    "no rows": (b"image,hat\n", "a header but no rows"),
+    "nothing": (b"", "the file is empty"),
+    "a binary file": (b"\x89PNG\x00\x01\x02", "binary file"),
+    "another encoding": ("image,caf\u00e9\na.jpg,1\n".encode("latin-1"), "byte 9 is not UTF-8"),
+    "a row that is too long": (b"image,hat\na.jpg,1\nb.jpg,1,0\n", "row 3 has 3 cells where the header has 2"),
+    "an unknown part": (b"image,hat,split\na.jpg,1,train\nb.jpg,0,holdout\n", "row 3, column \"split\": 'holdout'"),
+    "no tag anywhere": (b"image,tags\na.jpg,\nb.jpg,\n", "lists no tag|no class"),
+    "no image column": (b"hat,bag\n1,0\n0,1\n", "no column names the images"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CSV)
+def test_a_bad_csv_is_named_with_its_place(tmp_path: Path, case: str) -> None:
+    content, message = BAD_CSV[case]
+    (tmp_path / "tags.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        data.load(str(tmp_path / "tags.csv"))
+    assert "tags.csv" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_columns_that_differ_between_the_parts_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "d/train.csv", "image,x\na.jpg,1\n")
+    write(tmp_path / "d/test.csv", "image,y\nc.jpg,1\n")
+    with pytest.raises(DataError, match=r"test\.csv: its columns differ from those of train\.csv: x, y"):
+        data.load(str(tmp_path / "d"))
+
+
+# --- folders and PA-100K -----------------------------------------------------------------------------------
+
+
+def test_an_image_folder_with_parts(tmp_path: Path) -> None:
+    for part, name in (("train", "cat"), ("train", "dog"), ("test", "dog")):
+        (tmp_path / "f" / part / name).mkdir(parents=True)
+        write_image(tmp_path / "f" / part / name / "1.jpg", 0, 0)
+    table = data.load(str(tmp_path / "f"))
+    assert table.source.startswith("folder:")
+    assert list(table.items) == ["test/dog/1.jpg", "train/cat/1.jpg", "train/dog/1.jpg"]
+    assert table.labels.tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert table.split.tolist() == ["test", "train", "train"]
+
+
+def test_an_image_folder_without_images(tmp_path: Path) -> None:
+    (tmp_path / "f" / "cat").mkdir(parents=True)
+    with pytest.raises(DataError, match="no image in any class folder"):
+        data.load(f"folder:{tmp_path / 'f'}")
+
+
+def pa100k(folder: Path, **changes: object) -> Path:
+    """PA-100K's layout with 3 attributes: 4 training, 2 validation and 2 test images."""
+    (folder / "data").mkdir(parents=True)
+    content: dict[str, object] = {"attributes": cells(["Female", "Hat", "boots"])}
+    for part, size in (("train", 4), ("val", 2), ("test", 2)):
+        content[f"{part}_images_name"] = cells([f"{part}{number}.jpg" for number in range(size)])
+        content[f"{part}_label"] = (np.arange(size * 3).reshape(size, 3) % 2).astype(np.uint8)
+    savemat(folder / "annotation.mat", {**content, **changes})
+    return folder
+
+
+def cells(names: list[str]) -> np.ndarray:
+    """MATLAB's column of strings."""
+    return np.array([[name] for name in names], dtype=object)
+
+
+def test_pa100k_in_its_official_layout(tmp_path: Path) -> None:
+    table = data.load(str(pa100k(tmp_path / "p")))
+    assert list(table.names) == ["Female", "Hat", "boots"]
+    assert table.split.tolist() == ["train"] * 4 + ["val"] * 2 + ["test"] * 2
+    assert table.labels[:2].tolist() == [[0, 1, 0], [1, 0, 1]]
+    assert table.root == tmp_path / "p" / "data"
+
+
+def test_a_damaged_annotation_file(tmp_path: Path) -> None:
+    folder = pa100k(tmp_path / "p")
+    (folder / "annotation.mat").write_bytes((folder / "annotation.mat").read_bytes()[:200])
+    with pytest.raises(DataError, match="not a readable MATLAB file"):
+        data.load(str(folder))
+
+
+def test_pa100k_labels_that_are_neither_0_nor_1(tmp_path: Path) -> None:
+    folder = pa100k(tmp_path / "p", val_label=np.array([[0, 1, 0], [1, 7, 1]]))
+    with pytest.raises(DataError, match="val_label row 2, column 2: 7 is not 0 or 1"):
+        data.load(str(folder))
+
+
+def test_pa100k_with_fewer_rows_than_names(tmp_path: Path) -> None:
+    folder = pa100k(tmp_path / "p", test_label=np.zeros((1, 3)))
+    with pytest.raises(DataError, match=re.escape("test_label is (1, 3) for 2 names and 3 attributes")):
+        data.load(str(folder))
+
+
+# --- Mulan -------------------------------------------------------------------------------------------------
+
+XML = '<labels xmlns="http://mulan.sourceforge.net/labels"><label name="sky"/><label name="dark sea"/></labels>'
+HEAD = (
+    "@relation x\n@attribute f1 numeric\n@attribute 'f 2' {no,yes}\n@attribute sky {0,1}\n@attribute 'dark sea' {0,1}\n"
+)
+
+
+def mulan(folder: Path, train: str, test: str | None = None) -> str:
+    """A folder in Mulan's layout."""
+    write(folder / "x.xml", XML)
+    write(folder / "x-train.arff", HEAD + "@data\n" + train)
+    if test is not None:
+        write(folder / "x-test.arff", HEAD + "@data\n" + test)
+    return str(folder)
+
+
+def test_dense_and_sparse_arff_say_the_same(tmp_path: Path) -> None:
+    dense = data.load(mulan(tmp_path / "a", "0.5,yes,1,0\n% a comment\n0,no,0,1\n", "0,no,?,1\n"))
+    sparse = data.load(mulan(tmp_path / "b", "{0 0.5,1 yes,2 1}\n{3 1}\n", "{2 ?, 3 1}\n"))
+    for table in (dense, sparse):
+        assert list(table.names) == ["sky", "dark sea"]
+        assert table.labels.tolist() == [[1, 0], [0, 1], [-1, 1]]
+        assert table.split.tolist() == ["train", "train", "test"]
+        assert table.features is not None
+    np.testing.assert_array_equal(dense.features, sparse.features)
+
+
+BAD_ARFF = {
+    "a row cut short": ("0.5,yes,1\n", r"x-train\.arff line 7: not a row of 4 values"),
+    "a value outside the domain": ("0.5,maybe,1,0\n", "line 7: not a row"),
+    "a missing feature": ("?,yes,1,0\n", "missing feature"),
+    "no rows": ("", "no data rows"),
+    "an index outside": ("{9 1}\n", "line 7: not a row"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARFF)
+def test_a_bad_arff_is_named_with_its_line(tmp_path: Path, case: str) -> None:
+    rows, message = BAD_ARFF[case]
+    with pytest.raises(DataError, match=message):
+        data.load(mulan(tmp_path / "a", rows))
+
+
+def test_an_arff_without_data_line_and_a_broken_xml(tmp_path: Path) -> None:
+    write(tmp_path / "a/x.xml", XML)
+    write(tmp_path / "a/x.arff", HEAD)
+    with pytest.raises(DataError, match="no @data line"):
+        data.load(str(tmp_path / "a"))
+    write(tmp_path / "a/x.xml", "<labels><label")
+    with pytest.raises(DataError, match="not readable as XML"):
+        data.load(str(tmp_path / "a"))
+
+
+# --- feature tables ----------------------------------------------------------------------------------------
+
+
+def test_npz_with_names_and_split(table_file: Path) -> None:
+    table = data.load(str(table_file))
+    assert table.features is not None
+    assert table.features.shape == (120, 4)
+    assert list(table.names) == ["a", "b", "c"]
+    assert set(np.unique(table.labels)) == {-1, 0, 1}
+
+
+def test_npz_with_python_objects_is_refused_unread(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", features=np.array([{}, {}], dtype=object), labels=np.zeros((2, 1)))
+    with pytest.raises(DataError, match="never loaded"):
+        data.load(str(tmp_path / "t.npz"))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"features": np.zeros((3, 2)), "labels": np.array([[0], [1], [2]])}, r"labels\[2, 0\] is 2"),
+        ({"features": np.zeros((3, 2)), "labels": np.zeros((4, 1))}, r"\(N, D\) and \(N, C\)"),
+        ({"labels": np.zeros((4, 1))}, "no array 'features'"),
+        ({"features": np.array([[np.nan]]), "labels": np.zeros((1, 1))}, r"feature \[0, 0\] is nan"),
+    ],
+)
+def test_a_bad_npz(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+    np.savez(tmp_path / "t.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        data.load(str(tmp_path / "t.npz"))
+
+
+def test_parquet_with_an_embedding_column(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {"id": ["x", "y"], "embedding": [[1.0, 2.0], [3.0, 4.0]], "hat": [1, None], "split": ["train", "test"]}
+    )
+    frame.write_parquet(tmp_path / "t.parquet")
+    table = data.load(str(tmp_path / "t.parquet"))
+    assert table.features is not None
+    assert table.features.tolist() == [[1, 2], [3, 4]]
+    assert table.labels.tolist() == [[1], [-1]]
+    assert list(table.items) == ["x", "y"]
+
+
+def test_parquet_with_a_list_of_tags(tmp_path: Path) -> None:
+    pl.DataFrame({"emb": [[1.0], [2.0]], "tags": [["a", "b"], []]}).write_parquet(tmp_path / "t.parquet")
+    assert data.load(str(tmp_path / "t.parquet")).labels.tolist() == [[1, 1], [0, 0]]
+
+
+def test_embeddings_whose_widths_differ_are_named(tmp_path: Path) -> None:
+    pl.DataFrame({"e": [[1.0, 2.0], [3.0, 4.0], [5.0]], "hat": [1, 0, 1]}).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match='row 3, column "e": 1 numbers where the other rows have 2'):
+        data.load(str(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.npz"])
+def test_a_damaged_table(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"PAR1 or PK, but not really")
+    with pytest.raises(DataError, match="not readable as"):
+        data.load(str(tmp_path / name))
+
+
+# --- recognition -------------------------------------------------------------------------------------------
+
+
+def test_each_format_recognises_its_own_files(tmp_path: Path, photos: Path, table_file: Path) -> None:
+    (tmp_path / "f" / "cat").mkdir(parents=True)
+    write_image(tmp_path / "f/cat/1.png", 1, 1)
+    found = {
+        "csv": photos / "tags.csv", "features": table_file, "folder": tmp_path / "f",
+        "pa100k": pa100k(tmp_path / "p"), "mulan": Path(mulan(tmp_path / "m", "1,yes,1,0\n")),
+    }  # fmt: skip
+    assert set(found) == set(FORMATS)
+    for name, path in found.items():
+        assert name == recognise(path).NAME
+
+
+def test_what_cannot_be_recognised(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no known format is recognised"):
+        data.load(str(tmp_path))
+    with pytest.raises(DataError, match="no such file or folder"):
+        data.load(str(tmp_path / "nothing"))
+    with pytest.raises(DataError, match="unknown format 'mulann': did you mean 'mulan'"):
+        data.load(f"mulann:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    "load", [lambda path: data.load(path, blnk="absent"), lambda _: data.load("digits", blank="absent")]
+)
+def test_an_option_that_the_format_does_not_have(table_file: Path, load: Callable[[str], object]) -> None:
+    with pytest.raises(OptionError, match="unknown option"):
+        load(str(table_file))
+
+
+# --- real files --------------------------------------------------------------------------------------------
+
+
+def test_the_real_files_have_their_known_counts(data_folder: Path) -> None:
+    corel = data.load(str(data_folder / "corel5k"))
+    assert corel.features is not None
+    assert corel.features.shape == (5000, 499)
+    assert corel.labels.shape == (5000, 374)
+    assert corel.labels.sum() / 5000 == pytest.approx(3.522, abs=1e-3)
+    scene = data.load(str(data_folder / "scene"))
+    assert [len(scene.part(part)) for part in ("train", "val", "test")] == [1211, 0, 1196]
+    pa = data.load(str(data_folder / "pa100k"))
+    assert [len(pa.part(part)) for part in ("train", "val", "test")] == [1599, 200, 201]
+    assert pa.labels[:, list(pa.names).index("LowerStripe")].sum() == 4
+    assert not data.audit(pa).missing_files
+    voc = data.load(str(data_folder / "voc_lt" / "labels.csv"))
+    assert data.audit(voc).tiers == {"head": 6, "medium": 6, "tail": 8}
+    peta = data.load(str(data_folder / "peta"))
+    assert [len(peta.part(part)) for part in ("train", "test")] == [11400, 7600]

@@ -1,0 +1,264 @@
+"""Studies: fair, repeatable, resumable, and told apart."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from rarecall import data, metrics, studies
+from rarecall.errors import OptionError, StudyError
+from rarecall.studies import folder, runs
+from rarecall.studies.heads import train_head
+from rarecall.studies.results import Results
+from rarecall.studies.runner import as_parts
+from rarecall.studies.runs import Job
+from rarecall.studies.verdict import verdict
+
+QUICK = {"hidden": 8, "dropout": 0.2, "epochs": 4, "batch_size": 16}
+
+
+@pytest.fixture
+def table(table_file: Path) -> data.LabelTable:
+    """A small feature table with a complete split."""
+    return data.complete_split(data.load(str(table_file)))[0]
+
+
+def plan_for(table: data.LabelTable, losses: str = "bce,two-way", seeds: int = 2, **changes: object) -> studies.Plan:
+    """A plan that runs in a second."""
+    protocol = studies.default_protocol(table, **{**QUICK, **changes})
+    return studies.Plan(losses=studies.parse_losses(losses), seeds=seeds, protocol=protocol)
+
+
+def finish(plan: studies.Plan, table: data.LabelTable, out: Path, workers: int = 1) -> studies.Study:
+    """Run a study and write its results."""
+    done = studies.study(plan, table, out, workers=workers)
+    studies.collect(done, data.audit(table), "rarecall study", []).write(out)
+    return done
+
+
+# --- the plan ----------------------------------------------------------------------------------------------
+
+
+def test_losses_are_parsed_with_their_options() -> None:
+    assert studies.parse_losses("asl, focal(gamma=1.0, alpha=0.5)") == ("asymmetric", "focal(gamma=1.0, alpha=0.5)")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("two-wya", "did you mean 'two-way'"),
+        ("bce,binary-cross-entropy", "stands twice"),
+        (" , ", "no loss in"),
+        ("focal(reduction='none')", "leave out reduction"),
+        ("focal(gamma=2", "cannot read the loss"),
+        ("focal(gamma=print())", "cannot read the loss"),
+    ],
+)
+def test_losses_that_cannot_be_studied(text: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        studies.parse_losses(text)
+
+
+def test_the_protocol_follows_the_kind_of_data(table: data.LabelTable) -> None:
+    vectors, digits = studies.default_protocol(table), studies.default_protocol(data.load("digits"))
+    assert (vectors.hidden, vectors.dropout, vectors.batch_size, vectors.epochs) == (256, 0.5, 128, 30)
+    assert (digits.hidden, digits.batch_size) == (64, 64)
+    assert studies.default_protocol(table, hidden=0).dropout == 0
+
+
+# --- one run -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_the_same_whenever_it_is_done_and_leaves_global_randomness_alone(table: data.LabelTable) -> None:
+    parts, plan = as_parts(table.features, table.labels, table.split), plan_for(table)
+    torch.manual_seed(11)
+    first = train_head(Job("two-way", 1e-2, 3), parts, plan.protocol)
+    after = torch.rand(1)
+    torch.manual_seed(11)
+    assert torch.equal(after, torch.rand(1))
+    again = train_head(Job("two-way", 1e-2, 3), parts, plan.protocol)
+    assert torch.equal(first.scores, again.scores)
+    other = train_head(Job("two-way", 1e-2, 4), parts, plan.protocol)
+    assert not torch.equal(first.scores, other.scores)
+
+
+def test_validation_picks_the_epoch_and_the_thresholds(table: data.LabelTable) -> None:
+    parts, plan = as_parts(table.features, table.labels, table.split), plan_for(table, epochs=30, dropout=0.0)
+    run = train_head(Job("binary-cross-entropy", 1e-2, 0), parts, plan.protocol)
+    assert run.val_map[run.epoch - 1] == run.val_map.max()
+    assert run.validation == pytest.approx(run.val_map.max().item())
+    assert run.val_map[-1] > run.val_map[0]
+    assert metrics.mean_average_precision(run.scores, parts.test.targets) > 0.6
+
+
+def test_a_run_that_diverges_keeps_what_it_had(table: data.LabelTable) -> None:
+    assert table.features is not None
+    features = table.features.copy()
+    features[table.part("train")] = 3e38
+    parts, plan = as_parts(features, table.labels, table.split), plan_for(table)
+    run = train_head(Job("binary-cross-entropy", 1e-2, 0), parts, plan.protocol)
+    assert run.diverged
+    assert run.epoch == 0
+    assert run.scores.isfinite().all()
+
+
+def test_a_run_comes_back_from_disk_as_it_was(table: data.LabelTable, tmp_path: Path) -> None:
+    parts, plan = as_parts(table.features, table.labels, table.split), plan_for(table)
+    run = train_head(Job("focal(gamma=1.0)", 3e-3, 0), parts, plan.protocol)
+    runs.save(run, tmp_path)
+    back = runs.load(run.job, tmp_path)
+    assert back is not None
+    assert torch.equal(back.scores, run.scores)
+    assert (back.job, back.epoch, back.seconds) == (run.job, run.epoch, run.seconds)
+    (file,) = tmp_path.glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-50])
+    assert runs.load(run.job, tmp_path) is None
+
+
+def test_run_files_of_different_runs_have_different_names() -> None:
+    jobs = [Job(loss, rate, seed) for loss in ("focal", "focal(gamma=1)", "focal(gamma=1.5)", "focal(alpha=1)")
+            for rate in (1e-3, 1e-2) for seed in (0, 1)]  # fmt: skip
+    assert len({job.file_name for job in jobs}) == len(jobs)
+
+
+# --- whole studies -----------------------------------------------------------------------------------------
+
+
+def test_every_loss_meets_the_same_conditions(table: data.LabelTable, tmp_path: Path) -> None:
+    plan = plan_for(table)
+    done = studies.study(plan, table, tmp_path / "s", workers=1)
+    for loss in plan.losses:
+        searched = done.search(loss)
+        assert set(searched) == set(plan.protocol.rates)
+        assert done.chosen[loss] == max(searched, key=lambda rate: searched[rate].validation)
+        assert [run.job.seed for run in done.tuned(loss)] == [run.job.seed for run in done.common(loss)] == [0, 1]
+        assert {run.job.rate for run in done.common(loss)} == {plan.protocol.common_rate}
+
+
+def test_processes_and_this_process_give_the_same_bytes(table: data.LabelTable, tmp_path: Path) -> None:
+    plan = plan_for(table)
+    finish(plan, table, tmp_path / "one", workers=1)
+    finish(plan, table, tmp_path / "two", workers=2)
+    assert (tmp_path / "one/results.parquet").read_bytes() == (tmp_path / "two/results.parquet").read_bytes()
+    assert not (tmp_path / "two" / ".data").exists()
+
+
+def test_a_study_goes_on_from_the_runs_that_are_there(table: data.LabelTable, tmp_path: Path) -> None:
+    plan = plan_for(table)
+    finish(plan, table, tmp_path / "s")
+    wanted = (tmp_path / "s/results.parquet").read_bytes()
+    kept = sorted((tmp_path / "s/runs").iterdir())
+    for file in kept[::2]:
+        file.unlink()
+    kept[1].write_bytes(b"damaged")
+    times = {file: file.stat().st_mtime_ns for file in kept[3::2]}
+    finish(plan, table, tmp_path / "s")
+    assert (tmp_path / "s/results.parquet").read_bytes() == wanted
+    assert times == {file: file.stat().st_mtime_ns for file in times}
+
+
+def test_more_seeds_and_losses_may_join_a_study(table: data.LabelTable, tmp_path: Path) -> None:
+    finish(plan_for(table, "bce", seeds=1), table, tmp_path / "s")
+    finish(plan_for(table, "bce,focal", seeds=3), table, tmp_path / "s")
+    finish(plan_for(table, "bce,focal", seeds=3), table, tmp_path / "fresh")
+    assert (tmp_path / "s/results.parquet").read_bytes() == (tmp_path / "fresh/results.parquet").read_bytes()
+
+
+def test_a_folder_of_another_study_is_refused_with_the_difference(table: data.LabelTable, tmp_path: Path) -> None:
+    finish(plan_for(table, "bce", seeds=1), table, tmp_path / "s")
+    with pytest.raises(StudyError, match=r"differs in protocol.epochs \(4 there, 5 here\)"):
+        studies.study(plan_for(table, "bce", seeds=1, epochs=5), table, tmp_path / "s", workers=1)
+    with pytest.raises(StudyError, match=r"differs in data \("):
+        studies.study(plan_for(table, "bce", seeds=1), table.select(np.arange(100)), tmp_path / "s", workers=1)
+
+
+def test_a_folder_that_is_no_study_or_a_later_one(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/thesis.doc").write_text("years of work")
+    with pytest.raises(StudyError, match="is not empty and holds no study"):
+        folder.check_folder(tmp_path / "x")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StudyError, match="is a file"):
+        folder.check_folder(tmp_path / "file")
+    (tmp_path / "x/study.json").write_text(json.dumps({"format": folder.FORMAT + 1, "rarecall": "9.0", "study": {}}))
+    with pytest.raises(StudyError, match=r"written by rarecall 9\.0, later than"):
+        folder.check_folder(tmp_path / "x")
+    (tmp_path / "x/study.json").write_text("{")
+    with pytest.raises(StudyError, match="is damaged"):
+        folder.check_folder(tmp_path / "x")
+
+
+# --- results -----------------------------------------------------------------------------------------------
+
+
+def test_the_rows_say_what_the_metrics_say(table: data.LabelTable, tmp_path: Path) -> None:
+    done = finish(plan_for(table), table, tmp_path / "s")
+    rows = pl.read_parquet(tmp_path / "s/results.parquet")
+    targets = torch.from_numpy(table.labels[table.part("test")])
+    run = done.tuned("two-way")[1]
+    own = rows.filter((pl.col("loss") == "two-way") & (pl.col("seed") == 1) & (pl.col("rate") == run.job.rate))
+    assert own["class"].to_list() == ["a", "b", "c"]
+    np.testing.assert_allclose(own["ap"], metrics.average_precision(run.scores, targets))
+    assert own["positives_train"].to_list() == (table.labels[table.part("train")] == 1).sum(0).tolist()
+    assert set(rows.columns) >= {"loss", "rate", "seed", "class", "ap", "precision", "recall", "f1", "positives_train"}
+    summary = json.loads((tmp_path / "s/summary.json").read_text())
+    entry = next(entry for entry in summary["tuned"] if entry["loss"] == "two-way")
+    maps = [metrics.mean_average_precision(one.scores, targets).item() for one in done.tuned("two-way")]
+    assert entry["figures"]["map_class"]["mean"] == pytest.approx(100 * np.mean(maps), abs=1e-3)
+    assert entry["figures"]["map_class"]["sd"] == pytest.approx(100 * np.std(maps, ddof=1), abs=1e-3)
+
+
+def test_results_come_back_from_the_folder(table: data.LabelTable, tmp_path: Path) -> None:
+    finish(plan_for(table, seeds=1), table, tmp_path / "s")
+    assert Results.read(tmp_path / "s").summary["seeds"] == 1
+    (tmp_path / "s/summary.json").unlink()
+    with pytest.raises(StudyError, match="not finished"):
+        Results.read(tmp_path / "s")
+
+
+def entry(loss: str, mean: float, low: float, high: float, **figures: float) -> dict[str, object]:
+    """One line of a leaderboard, as far from the best as given."""
+    values = {"map_class": 50 + mean, **figures}
+    return {
+        "loss": loss,
+        "figures": {name: {"mean": value, "sd": 0.4} for name, value in values.items()},
+        "to_best": {"all": {"mean": mean, "low": low, "high": high}},
+        "validation": values["map_class"],
+    }
+
+
+def summary_of(*entries: dict[str, object], seeds: int = 5) -> dict[str, object]:
+    """A summary with that leaderboard."""
+    return {
+        "tuned": list(entries), "losses": [entry["loss"] for entry in entries], "seeds": seeds,
+        "counted_classes": {"all": 20}, "not_found": [], "not_measured": [],
+    }  # fmt: skip
+
+
+def test_the_verdict_tells_beaten_from_level() -> None:
+    board = summary_of(entry("two-way", 0, 0, 0), entry("dr", -0.5, -1.5, 0.4), entry("focal", -3.1, -4.4, -1.9))
+    sentence = verdict(board)[0]
+    assert "two-way has the highest test mAP: 50.0 ± 0.4" in sentence
+    assert "It beats focal by 3.1 (1.9 to 4.4)." in sentence
+    assert "Not distinguishable from it: dr (0.5 behind, -0.4 to 1.5)." in sentence
+
+
+@pytest.mark.parametrize(("seeds", "words"), [(1, "One seed says nothing"), (3, "3 seeds are few"), (5, None)])
+def test_the_verdict_is_modest_about_few_seeds(seeds: int, words: str | None) -> None:
+    said = " ".join(verdict(summary_of(entry("two-way", 0, 0, 0), seeds=seeds)))
+    assert (words in said) if words else ("seeds are few" not in said)
+
+
+def test_a_class_without_any_positive_has_a_defined_result(table: data.LabelTable, tmp_path: Path) -> None:
+    labels = table.labels.copy()
+    labels[:, 1] = 0
+    barren = data.LabelTable(table.items, table.names, labels, table.split, "t", None, table.features)
+    finish(plan_for(barren, seeds=1), barren, tmp_path / "s")
+    rows = pl.read_parquet(tmp_path / "s/results.parquet").filter(pl.col("class") == "b")
+    assert rows["ap"].is_null().all()
+    summary = json.loads((tmp_path / "s/summary.json").read_text())
+    assert summary["not_measured"] == ["b"]
+    assert summary["counted_classes"]["all"] == 2
