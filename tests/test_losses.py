@@ -124,7 +124,7 @@ def batches(draw, bounds):
     return torch.tensor(logits).to(dtype).reshape(shape), torch.tensor(targets).reshape(shape)
 
 
-# --- the table -----------------------------------------------------------------------------------------------
+# --- the table ----------------------------------------------------------------------------------------------
 
 
 def test_every_loss_is_in_the_table_of_cases_with_its_defaults():
@@ -145,7 +145,7 @@ def test_every_loss_is_public_under_the_name_of_its_function():
     assert {name.replace("-", "_") for name in losses.names()} <= set(losses.__all__)
 
 
-# --- values --------------------------------------------------------------------------------------------------
+# --- values -------------------------------------------------------------------------------------------------
 
 
 @every_case
@@ -247,7 +247,7 @@ def test_targets_may_be_of_any_number_type(case, dtype):
     assert torch.equal(call(case, logits, targets.to(dtype)), call(case, logits, targets))
 
 
-# --- laws ----------------------------------------------------------------------------------------------------
+# --- laws ---------------------------------------------------------------------------------------------------
 
 
 @every_case
@@ -267,6 +267,13 @@ def test_unknown_entries_do_not_count_whatever_their_logits(case):
         changed = logits.masked_fill(unknown, other)
         assert torch.equal(call(case, changed, targets), call(case, logits, targets))
         assert torch.equal(gradient(case, changed, targets), gradient(case, logits, targets))
+
+
+@every_case
+@pytest.mark.parametrize("other", [float("inf"), -float("inf"), float("nan")])
+def test_the_value_does_not_see_unknown_entries_that_are_not_finite(case, other):
+    logits, targets = sample(6, 4)
+    assert torch.equal(call(case, logits.masked_fill(targets < 0, other), targets), call(case, logits, targets))
 
 
 @every_case
@@ -392,7 +399,7 @@ def test_is_never_negative(case):
         assert call(case, *sample(6, 4, seed=seed, scale=6.0)) >= 0
 
 
-# --- limits --------------------------------------------------------------------------------------------------
+# --- limits -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("modulation", ["p_t", "as-printed"])
@@ -508,7 +515,7 @@ def test_distributionally_robust_with_one_pair_is_its_softplus():
     close(actual, F.softplus(2.0 * (logits[1, 0] - logits[0, 0])))
 
 
-# --- degenerate batches --------------------------------------------------------------------------------------
+# --- degenerate batches -------------------------------------------------------------------------------------
 
 
 @every_case
@@ -580,7 +587,7 @@ def test_distributionally_robust_without_constraint_learns_nothing_from_one_kind
     assert not gradient(("distributionally-robust", {"negative_gamma": None}), logits, targets).any()
 
 
-# --- gradients and numbers -----------------------------------------------------------------------------------
+# --- gradients and numbers ----------------------------------------------------------------------------------
 
 
 def differentiable(case):
@@ -690,7 +697,7 @@ def test_vmap_of_the_gradient_is_the_gradient_of_each_problem(case):
     close(each, gradient(case, logits, targets))
 
 
-# --- shapes and options --------------------------------------------------------------------------------------
+# --- shapes and options -------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("no_type_checker")
@@ -750,7 +757,7 @@ def test_an_option_out_of_its_range_is_refused_by_the_function_and_by_build(name
     assert str(error.value).startswith(f"{name}: ")
 
 
-# --- build ---------------------------------------------------------------------------------------------------
+# --- build --------------------------------------------------------------------------------------------------
 
 
 @every_case

@@ -67,7 +67,7 @@ def rankings(draw, values):
     return column(*scores, dtype=torch.float64), labels(*targets)
 
 
-# --- average precision ---------------------------------------------------------------------------------------
+# --- average precision --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 8], ids=["heavy ties", "ties", "no ties"])
@@ -217,7 +217,7 @@ def test_a_score_that_is_nan_is_refused_with_its_place():
         metrics.average_precision(scores, torch.zeros(4, 3))
 
 
-# --- mean average precision ----------------------------------------------------------------------------------
+# --- mean average precision ---------------------------------------------------------------------------------
 
 
 def with_absent_classes():
@@ -303,7 +303,7 @@ def test_an_unknown_way_or_policy_is_refused_with_the_known_ones():
             refused(*batch, absent="zeros")
 
 
-# --- precision, recall and F1 --------------------------------------------------------------------------------
+# --- precision, recall and F1 -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(1, 6), (4, 30), (200, 8)], ids=str)
@@ -349,7 +349,7 @@ def test_decisions_are_float64():
     assert {actual.precision.dtype, actual.recall.dtype, actual.f1.dtype} == {torch.float64}
 
 
-# --- thresholds ----------------------------------------------------------------------------------------------
+# --- thresholds ---------------------------------------------------------------------------------------------
 
 
 def assert_best(scores, targets, thresholds):
@@ -480,7 +480,7 @@ def test_without_samples_or_classes_nothing_is_decided(shape):
     assert metrics.fit_thresholds(torch.zeros(shape), torch.zeros(shape)).tolist() == [INF] * shape[1]
 
 
-# --- errors --------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("no_type_checker")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rarecall import data, metrics, studies
-from rarecall.errors import OptionError, StudyError
+from rarecall.errors import DataError, OptionError, StudyError
 from rarecall.studies import folder, runs
 from rarecall.studies.heads import train_head
 from rarecall.studies.results import Results
@@ -243,13 +243,23 @@ def test_the_verdict_tells_beaten_from_level() -> None:
     sentence = verdict(board)[0]
     assert "two-way has the highest test mAP: 50.0 ± 0.4" in sentence
     assert "It beats focal by 3.1 (1.9 to 4.4)." in sentence
-    assert "Not distinguishable from it: dr (0.5 behind, -0.4 to 1.5)." in sentence
+    assert "Not distinguishable from it: dr (0.5 behind, −0.4 to 1.5)." in sentence
 
 
 @pytest.mark.parametrize(("seeds", "words"), [(1, "One seed says nothing"), (3, "3 seeds are few"), (5, None)])
 def test_the_verdict_is_modest_about_few_seeds(seeds: int, words: str | None) -> None:
     said = " ".join(verdict(summary_of(entry("two-way", 0, 0, 0), seeds=seeds)))
     assert (words in said) if words else ("seeds are few" not in said)
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_a_part_without_any_positive_is_refused(table: data.LabelTable, part: str) -> None:
+    labels = table.labels.copy()
+    labels[table.part(part)] = 0
+    barren = data.LabelTable(table.items, table.names, labels, table.split, "t", None, table.features)
+    with pytest.raises(DataError, match=f"no class has a positive in the {part} part"):
+        studies.check_learnable(barren)
+    studies.check_learnable(table)
 
 
 def test_a_class_without_any_positive_has_a_defined_result(table: data.LabelTable, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import typer
 
 from rarecall.cli import _options
 from rarecall.cli._options import Blank, Data, ImageColumn, Images, Separator, TagsColumn, Unlisted
-from rarecall.errors import DataError
 
 if TYPE_CHECKING:
     from rarecall.data import LabelTable
@@ -90,11 +89,7 @@ def study(
     if table.features is None:
         table, backbone, left_out = _features(table, model, weights, size, strict)
     table, taken = data.complete_split(table)
-    if len(table) < len(table.names):
-        raise DataError(
-            f"{table.source}: {len(table)} rows for {len(table.names)} classes: labels need one row per item "
-            "and one column per class; merge or drop classes, or add rows"
-        )
+    studies.check_learnable(table)
     facts = data.audit(table)
     for sentence in [*left_out, *facts.warnings]:
         _options.say("warning", sentence)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from rarecall.studies.verdict import signed
+
 FIGURES = {
     "map_class": "mAP@class",
     "map_head": "head",
@@ -30,5 +32,5 @@ def interval(difference: dict[str, Any]) -> str:
     """
     if difference["mean"] == difference["low"] == difference["high"] == 0:
         return "best"
-    mean, low, high = (f"{difference[key]:.1f}".replace("-", "−") for key in ("mean", "low", "high"))
+    mean, low, high = (signed(difference[key]) for key in ("mean", "low", "high"))
     return f"{mean} ({low} to {high})"

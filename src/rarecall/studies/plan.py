@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rarecall import losses
 from rarecall.data.table import LabelTable
-from rarecall.errors import OptionError
+from rarecall.errors import DataError, OptionError
+from rarecall.labels import PRESENT
 
 DEFAULT_LOSSES = ("binary-cross-entropy", "focal", "asymmetric", "two-way", "distributionally-robust")
 RATES = (1e-3, 3e-3, 1e-2)
@@ -77,6 +78,23 @@ def parse_losses(text: str) -> tuple[str, ...]:
         if expression in expressions[:place]:
             raise OptionError(f"{expression} stands twice in the losses: name each once")
     return expressions
+
+
+def check_learnable(table: LabelTable) -> None:
+    """Refuse a table that no study can say anything about.
+
+    Raises:
+        DataError: fewer rows than classes, or a part without any positive.
+    """
+    if len(table) < len(table.names):
+        raise DataError(
+            f"{table.source}: {len(table)} rows for {len(table.names)} classes: labels need one row per item "
+            "and one column per class; merge or drop classes, or add rows"
+        )
+    needs = {"train": "nothing can be learnt", "val": "no epoch can be chosen", "test": "nothing can be measured"}
+    for part, consequence in needs.items():
+        if not (table.labels[table.part(part)] == PRESENT).any():
+            raise DataError(f"{table.source}: no class has a positive in the {part} part, so {consequence}")
 
 
 def identity(plan: Plan, table: LabelTable, backbone: dict[str, Any] | None) -> dict[str, Any]:

@@ -5,7 +5,10 @@ from typing import Any
 from rarecall.errors import listing
 
 FEW_SEEDS = 5
-GROUP_WORDS = {"all": "all {n} classes", "tail": "the {n} tail classes (fewer than 20 training positives)"}
+GROUP_WORDS = {
+    "all": "the {n} classes with a test positive",
+    "tail": "the {n} tail classes (fewer than 20 training positives)",
+}
 
 
 def verdict(summary: dict[str, Any]) -> list[str]:
@@ -42,18 +45,23 @@ def _compare(summary: dict[str, Any], group: str) -> str:
     beaten, level = [], []
     for entry in summary["tuned"]:
         difference = entry["to_best"][group]
-        gain, low, high = -difference["mean"], -difference["high"], -difference["low"]
+        gain, low, high = (signed(-difference[key]) for key in ("mean", "high", "low"))
         if entry is best:
             continue
-        if low > 0:
-            beaten.append(f"{entry['loss']} by {gain:.1f} ({low:.1f} to {high:.1f})")
+        if round(-difference["high"], 1) > 0:
+            beaten.append(f"{entry['loss']} by {gain} ({low} to {high})")
         else:
-            level.append(f"{entry['loss']} ({gain:.1f} behind, {low:.1f} to {high:.1f})")
+            level.append(f"{entry['loss']} ({gain} behind, {low} to {high})")
     if beaten:
         sentence += f" It beats {', '.join(beaten)}."
     if level:
         sentence += f" Not distinguishable from it: {', '.join(level)}."
     return sentence
+
+
+def signed(value: float) -> str:
+    """One decimal with a true minus sign, and no negative zero."""
+    return f"{round(value, 1) + 0.0:.1f}".replace("-", "−")
 
 
 def _by_validation(summary: dict[str, Any]) -> list[str]:
@@ -73,7 +81,7 @@ def _what_is_missing(summary: dict[str, Any]) -> list[str]:
     sentences = []
     if lost := [f"{row['class']} ({row['positives_train']})" for row in summary["not_found"]]:
         sentences.append(
-            f"No loss finds {listing(lost, 8)} (training positives in brackets): AP stays within 10 points of "
+            f"No loss finds {listing(lost, 8)} (training positives in brackets): test AP stays near "
             "chance with every loss."
         )
     if silent := summary["not_measured"]:
