@@ -75,7 +75,12 @@ BAD_CSV: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "the file is empty"),
     "a binary file": (b"\x89PNG\x00\x01\x02", "binary file"),
     "another encoding": ("image,caf\u00e9\na.jpg,1\n".encode("latin-1"), "byte 9 is not UTF-8"),
-    "a row that is too long": (b"image,hat\na.jpg,1\nb.jpg,1,0\n", "row 3 has 3 cells where the header has 2"),
+    "a row that is too long": (b"image,hat\na.jpg,1\nb.jpg,1,0\n", "row 3: 3 cells where the header has 2"),
+    "a row that is cut short": (b"image,hat,bag\na.jpg,1,1\nb.jpg,1\n", "row 3: 2 cells where the header has 3"),
+    "tags beside classes": (
+        b"image,cat,label\na.jpg,1,indoor\nb.jpg,0,outdoor\n",
+        'column "label" holds tags, but cat',
+    ),
     "an unknown part": (b"image,hat,split\na.jpg,1,train\nb.jpg,0,holdout\n", "row 3, column \"split\": 'holdout'"),
     "no tag anywhere": (b"image,tags\na.jpg,\nb.jpg,\n", "lists no tag|no class"),
     "no image column": (b"hat,bag\n1,0\n0,1\n", "no column names the images"),
@@ -193,7 +198,7 @@ def test_dense_and_sparse_arff_say_the_same(tmp_path: Path) -> None:
 BAD_ARFF = {
     "a row cut short": ("0.5,yes,1\n", r"x-train\.arff line 7: not a row of 4 values"),
     "a value outside the domain": ("0.5,maybe,1,0\n", "line 7: not a row"),
-    "a missing feature": ("?,yes,1,0\n", "missing feature"),
+    "a missing feature": ("?,yes,1,0\n", "missing or infinite feature"),
     "no rows": ("", "no data rows"),
     "an index outside": ("{9 1}\n", "line 7: not a row"),
 }

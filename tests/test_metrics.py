@@ -15,7 +15,7 @@ from rarecall import metrics
 from rarecall.errors import OptionError, ShapeError
 from tests import references
 
-LAW = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+LAW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 NAN, INF = math.nan, math.inf
 
 

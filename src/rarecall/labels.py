@@ -7,7 +7,7 @@ item and one column per class, (N, C) int8. Nothing turns unknown into absent un
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, Int8
+from jaxtyping import Int, Int8
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
 
@@ -25,17 +25,6 @@ class Counts:
     present: Int[np.ndarray, " classes"]
     absent: Int[np.ndarray, " classes"]
     unknown: Int[np.ndarray, " classes"]
-
-    @property
-    def known(self) -> Int[np.ndarray, " classes"]:
-        """Labels that are present or absent."""
-        return np.asarray(self.present + self.absent)
-
-    @property
-    def prevalence(self) -> Float[np.ndarray, " classes"]:
-        """Present among known; NaN where nothing is known."""
-        with np.errstate(invalid="ignore"):
-            return np.asarray(self.present / self.known)
 
 
 def count(labels: LabelMatrix) -> Counts:
@@ -58,16 +47,3 @@ def tiers(positives: Int[np.ndarray, " classes"]) -> list[str]:
     ['head', 'medium', 'medium', 'tail', 'tail']
     """
     return ["head" if n >= HEAD_POSITIVES else "medium" if n >= MEDIUM_POSITIVES else "tail" for n in positives]
-
-
-def cooccurrence(labels: LabelMatrix) -> Float[np.ndarray, "classes classes"]:
-    """P(class j present | class i present), counted where j is known; NaN where that never happens.
-
-    >>> cooccurrence(np.array([[1, 1], [1, 0], [1, -1]], np.int8))
-    array([[1. , 0.5],
-           [1. , 1. ]])
-    """
-    present = (labels == PRESENT).astype(np.float32)
-    known = (labels != UNKNOWN).astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        return np.asarray((present.T @ present) / (present.T @ known), dtype=np.float64)

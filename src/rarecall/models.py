@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, PositiveInt, ValidationError
 from torch import Tensor, nn
 
 from rarecall.errors import ModelError, OptionError, listing, unknown_name
@@ -91,14 +92,33 @@ def load_backbone(
     description = {
         "model": name,
         "model_options": options,
-        "weights": _digest(file) if file else weights,
+        "weights": file.name if file else weights,
+        "weights_digest": _digest(network),
         "mean": list(card.get("mean", fetched["mean"])),
         "std": list(card.get("std", fetched["std"])),
         "image_size": list(size),
         "interpolation": "bicubic, antialiased",
         "device": device,
     }
-    return Backbone(network, description)
+    backbone = Backbone(network, description)
+    try:
+        _ = backbone.width
+    except Exception as error:  # noqa: BLE001 - each architecture refuses a size in its own way
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"{name} cannot take images of {size[0]}x{size[1]}: {reason}: pass another --image-size"
+        ) from None
+    return backbone
+
+
+class _Card(BaseModel):
+    """What a JSON beside a weights file may say; other keys are notes."""
+
+    model: str | None = None
+    model_options: dict[str, Any] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    image_size: tuple[PositiveInt, PositiveInt] | None = None
 
 
 def _card(file: Path) -> dict[str, Any]:
@@ -111,9 +131,12 @@ def _card(file: Path) -> dict[str, Any]:
         card = json.loads(beside.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{beside}: not readable as JSON ({error}): mend or remove it") from None
-    if not isinstance(card, dict):
-        raise ModelError(f"{beside}: expected an object with model, mean, std and image_size")
-    return card
+    try:
+        return _Card.model_validate(card).model_dump(exclude_none=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise ModelError(f"{beside}: {where}: {first['msg']}: mend or remove it") from None
 
 
 def _fill(network: nn.Module, file: Path) -> None:
@@ -138,7 +161,8 @@ def _fill(network: nn.Module, file: Path) -> None:
 
 def _without_classifier(network: Any) -> list[str]:
     classifier = network.get_classifier()
-    owned = {id(parameter) for parameter in classifier.parameters()}
+    layers = classifier if isinstance(classifier, tuple) else (classifier,)
+    owned = {id(parameter) for layer in layers for parameter in layer.parameters()}
     named = dict(network.named_parameters())
     return [key for key in network.state_dict() if key not in named or id(named[key]) not in owned]
 
@@ -151,9 +175,13 @@ def _unknown_model(name: str) -> str:
     return message.partition("Known: ")[0] + f"timm lists {len(known):,} names (timm.list_models())"
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _digest(network: nn.Module) -> str:
+    """A hash of every weight, wherever they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
 
 
 def build_head(shape: tuple[int, ...], classes: int, hidden: int = 0, dropout: float = 0.0) -> nn.Module:

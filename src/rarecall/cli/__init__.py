@@ -42,6 +42,10 @@ def main() -> NoReturn:
         _interrupted()
     except OSError as error:
         _fail(_explain(error))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        _fail("out of memory: try --workers 1, a smaller --hidden or --batch-size; what is finished is kept")
     if code == INTERRUPTED:  # Typer has caught the Ctrl-C
         _interrupted()
     sys.exit(code)

@@ -22,6 +22,7 @@ Unlisted = Annotated[
 Images = Annotated[str | None, typer.Option(help="Folder that a CSV's image paths are relative to.")]
 ImageColumn = Annotated[str | None, typer.Option(help="Column of a CSV that names the images.")]
 TagsColumn = Annotated[str | None, typer.Option(help="Column of a CSV that lists tags.")]
+SplitColumn = Annotated[str | None, typer.Option(help="Column of a CSV that says train, val or test.")]
 Separator = Annotated[str | None, typer.Option(help="Separator between tags. Default: found among | ; ,")]
 
 

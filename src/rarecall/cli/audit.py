@@ -7,17 +7,19 @@ from typing import Annotated
 import typer
 
 from rarecall.cli import _options
-from rarecall.cli._options import Blank, Data, ImageColumn, Images, Separator, TagsColumn, Unlisted
+from rarecall.cli._options import Blank, Data, ImageColumn, Images, Separator, SplitColumn, TagsColumn, Unlisted
+from rarecall.errors import OptionError
 
 
 def audit(
     spec: Data = "digits",
-    out: Annotated[Path | None, typer.Option(help="Folder for audit.json and audit.png.")] = Path("rarecall-audit"),
+    out: Annotated[Path, typer.Option(help="Folder for audit.json and audit.png.")] = Path("rarecall-audit"),
     blank: Blank = None,
     unlisted: Unlisted = None,
     images: Images = None,
     image_column: ImageColumn = None,
     tags_column: TagsColumn = None,
+    split_column: SplitColumn = None,
     separator: Separator = None,
 ) -> None:
     """Say what can be learnt from a data set: counts, tail, unknowns, pairs, leaks, and advice.
@@ -30,11 +32,12 @@ def audit(
 
     options = _options.given(
         blank=blank, unlisted=unlisted, images=images, image_column=image_column, tags_column=tags_column,
-        separator=separator,
+        split_column=split_column, separator=separator,
     )  # fmt: skip
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"--out {out}: is a file, not a folder: pass another")
     facts = data.audit(data.load(spec, **options))
     terminal.print_audit(facts, _options.output)
-    if out is not None:
-        write_text(out / "audit.json", json.dumps(facts.as_dict(), indent=1))
-        write_bytes(out / "audit.png", figures.to_png(figures.class_counts(facts.as_dict(), figures.WIDE)))
-        _options.output.print(f"\n{out / 'audit.json'} and {out / 'audit.png'} written", soft_wrap=True)
+    write_text(out / "audit.json", json.dumps(facts.as_dict(), indent=1))
+    write_bytes(out / "audit.png", figures.to_png(figures.class_counts(facts.as_dict(), figures.WIDE)))
+    _options.output.print(f"\n{out / 'audit.json'} and {out / 'audit.png'} written", soft_wrap=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rarecall.cli import _options
-from rarecall.cli._options import Blank, Data, ImageColumn, Images, Separator, TagsColumn, Unlisted
+from rarecall.cli._options import Blank, Data, ImageColumn, Images, Separator, SplitColumn, TagsColumn, Unlisted
+from rarecall.errors import OptionError
 
 if TYPE_CHECKING:
     from rarecall.data import LabelTable
@@ -25,7 +26,8 @@ Model = Annotated[
     str | None, typer.Option(help="timm backbone. Default: the one named beside the weights, or resnet18.")
 ]
 Weights = Annotated[
-    str, typer.Option(help="`pretrained`, `none`, or a .safetensors file with perhaps a JSON beside it.")
+    str | None,
+    typer.Option(help="`pretrained` (default), `none`, or a .safetensors file with perhaps a JSON beside it."),
 ]
 ImageSize = Annotated[str | None, typer.Option(help="Height x width, as in 128x64. Default: the backbone's own.")]
 
@@ -38,7 +40,7 @@ def study(
         "rarecall-study"
     ),
     model: Model = None,
-    weights: Weights = "pretrained",
+    weights: Weights = None,
     image_size: ImageSize = None,
     hidden: Annotated[int | None, typer.Option(min=0, help="Units of the hidden layer; 0 for a linear head.")] = None,
     dropout: Annotated[float | None, typer.Option(min=0, max=0.99, help="Dropout before the last layer.")] = None,
@@ -53,6 +55,7 @@ def study(
     images: Images = None,
     image_column: ImageColumn = None,
     tags_column: TagsColumn = None,
+    split_column: SplitColumn = None,
     separator: Separator = None,
 ) -> None:
     """Find out which loss finds the rare labels best on your data, and how sure that is.
@@ -68,7 +71,7 @@ def study(
     from rarecall.reports import page, terminal
     from rarecall.studies.folder import check_folder
 
-    wanted = studies.parse_losses(losses) if losses else studies.Plan().losses
+    wanted = studies.parse_losses(losses) if losses is not None else studies.Plan().losses
     size = _options.parse_size(image_size)
     grid = _options.parse_rates(rates)
     check_folder(out)
@@ -76,7 +79,7 @@ def study(
         spec,
         **_options.given(
             blank=blank, unlisted=unlisted, images=images, image_column=image_column, tags_column=tags_column,
-            separator=separator,
+            split_column=split_column, separator=separator,
         ),
     )  # fmt: skip
     protocol = studies.default_protocol(
@@ -86,7 +89,11 @@ def study(
     plan = studies.Plan(losses=wanted, seeds=seeds, protocol=protocol)
     left_out: list[str] = []
     backbone = None
-    if table.features is None:
+    if table.features is not None:
+        for option, value in (("--model", model), ("--weights", weights), ("--image-size", image_size)):
+            if value is not None:
+                raise OptionError(f"{option} {value}: {table.source} has features, not images: leave it out")
+    else:
         table, backbone, left_out = _features(table, model, weights, size, strict)
     table, taken = data.complete_split(table)
     studies.check_learnable(table)
@@ -104,12 +111,16 @@ def study(
 
 
 def _features(
-    table: "LabelTable", model: str | None, weights: str, size: tuple[int, int] | None, strict: bool
+    table: "LabelTable", model: str | None, weights: str | None, size: tuple[int, int] | None, strict: bool
 ) -> "tuple[LabelTable, dict[str, Any], list[str]]":
     from rarecall.data.features import extract
     from rarecall.models import load_backbone
 
-    backbone = load_backbone(model, weights, size)
+    if weights in (None, "pretrained"):
+        _options.say(
+            "note", "fetching pretrained weights unless they are cached; without a network, pass --weights FILE"
+        )
+    backbone = load_backbone(model, weights or "pretrained", size)
     notes = [] if weights != "none" else ["the backbone has random weights (--weights none): its features say little"]
     with _progress("features") as advance:
         done = 0

@@ -1,5 +1,6 @@
 """The facts of a data set that decide what can be learnt from it, and the advice that follows."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -53,6 +54,8 @@ class Audit:
     pairs: list[Pair]
     missing_files: list[str]
     in_two_parts: list[str]
+    contradicted: list[str]
+    always_present: list[str]
     warnings: list[str]
     advice: list[str]
 
@@ -96,6 +99,12 @@ def audit(table: LabelTable) -> Audit:
         pairs=strongest_pairs(train, table.names),
         missing_files=missing_files(table),
         in_two_parts=_in_two_parts(table),
+        contradicted=_contradicted(table),
+        always_present=[
+            str(name)
+            for name, absent, present in zip(table.names, counts.absent, counts.present, strict=True)
+            if present and not absent
+        ],
         warnings=[],
         advice=[],
     )
@@ -139,6 +148,25 @@ def _in_two_parts(table: LabelTable) -> list[str]:
     return [item for item, found in parts.items() if len(found) > 1]
 
 
+def _contradicted(table: LabelTable) -> list[str]:
+    """Items that stand more than once with labels that contradict each other."""
+    if len(set(table.items)) == len(table):
+        return []
+    first: dict[str, np.ndarray] = {}
+    found: dict[str, None] = {}
+    for item, labels in zip(table.items, table.labels, strict=True):
+        before = first.setdefault(item, labels)
+        if ((before != labels) & (before != UNKNOWN) & (labels != UNKNOWN)).any():
+            found[item] = None
+    return list(found)
+
+
+def _odd_names(facts: "Audit") -> list[str]:
+    """Class names that look like several tags, or that differ from another only in case."""
+    folded = Counter(row.name.lower() for row in facts.classes)
+    return [row.name for row in facts.classes if set(row.name) & set("|;[]'\"") or folded[row.name.lower()] > 1]
+
+
 def _warnings(facts: Audit) -> Iterator[str]:
     """What will be lost or wrong if nothing is done."""
     if facts.missing_files:
@@ -151,6 +179,13 @@ def _warnings(facts: Audit) -> Iterator[str]:
             f"{len(facts.in_two_parts):,} items stand in two parts ({listing(facts.in_two_parts, 3)}): "
             "test figures will be too good; keep each item in one part"
         )
+    if facts.contradicted:
+        found = listing(facts.contradicted, 3)
+        yield f"items that stand twice with contradicting labels: {found}; keep one row of each"
+    if odd := _odd_names(facts):
+        yield f"class names that look mangled, or differ only in case: {listing(odd)}; check separator and spelling"
+    if facts.always_present:
+        yield f"classes never absent in train, whose figures say nothing: {listing(facts.always_present)}"
     empty = [row.name for row in facts.classes if row.positives == 0]
     if empty:
         yield f"classes without a training positive, which nothing can learn: {listing(empty)}"

@@ -19,7 +19,7 @@ def digits() -> LabelTable:
     """Canvases of 18 × 18 pixels with one to three of scikit-learn's 8 × 8 digits, each in its own quarter.
 
     In the training part each digit is 0.55 times as frequent as the one before, from hundreds of zeros to
-    fewer than ten nines; in the test part all are equally frequent, so that the tail can be measured. No
+    fewer than ten of the rarest; in the test part all are equally frequent, so that the tail can be measured. No
     glyph stands in both parts. The same bytes on every call.
 
     >>> table = digits()

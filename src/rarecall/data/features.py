@@ -8,12 +8,15 @@ most, and images added at the end of a data set cost only themselves.
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -58,27 +61,29 @@ def extract(
     if table.root is None:
         raise DataError(f"{table.source}: has no images")
     paths = [table.root / item for item in table.items]
-    rows = []
+    blocks: list[Tensor] = []
+    reasons: dict[int, str] = {}
     for start in range(0, len(paths), BLOCK):
         block = paths[start : start + BLOCK]
-        rows.append(_block(block, backbone))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large is no reason to worry a user
+            computed, unreadable = _block(block, backbone)
+        blocks.append(computed)
+        reasons |= {start + row: reason for row, reason in unreadable.items()}
         advance(len(block))
-    features = torch.cat(rows).numpy()
-    readable = ~np.isnan(features[:, 0])
-    notes = _left_out(table, readable, backbone, strict)
+    notes = _left_out(table, reasons, strict)
+    readable = np.ones(len(table), bool)
+    readable[list(reasons)] = False
     kept = table.select(readable)
-    return LabelTable(kept.items, kept.names, kept.labels, kept.split, kept.source, None, features[readable]), notes
+    return replace(kept, root=None, features=torch.cat(blocks).numpy()[readable]), notes
 
 
-def _left_out(table: LabelTable, readable: np.ndarray, backbone: Backbone, strict: bool) -> list[str]:
-    bad = [table.items[row] for row in np.flatnonzero(~readable).tolist()]
-    if not bad:
+def _left_out(table: LabelTable, reasons: dict[int, str], strict: bool) -> list[str]:
+    if not reasons:
         return []
-    assert table.root is not None
-    reason = read_image(table.root / bad[0], backbone.image_size)
-    message = (
-        f"{len(bad):,} of {len(table):,} images are missing or unreadable ({listing(bad, 3)}; the first: {reason})"
-    )
+    bad = [table.items[row] for row in reasons]
+    first = next(iter(reasons.values()))
+    message = f"{len(bad):,} of {len(table):,} images are missing or unreadable ({listing(bad, 3)}; the first: {first})"
     if len(bad) == len(table):
         raise DataError(f"{table.root}: {message}: check the folder of the images")
     if strict:
@@ -86,29 +91,41 @@ def _left_out(table: LabelTable, readable: np.ndarray, backbone: Backbone, stric
     return [message + ": they are left out"]
 
 
-def _block(paths: list[Path], backbone: Backbone) -> Tensor:
-    """Features (N, D) of a block from the cache or computed; a row of NaN is an unreadable image."""
+def _block(paths: list[Path], backbone: Backbone) -> tuple[Tensor, dict[int, str]]:
+    """Features (N, D) of a block, from the cache or computed, and why rows of NaN could not be read."""
     with ThreadPoolExecutor() as threads:
         contents = list(threads.map(_content, paths))
         key = hashlib.sha256(json.dumps([FORMAT, backbone.description, contents]).encode()).hexdigest()[:32]
         file = cache_folder() / "features" / f"{key}.safetensors"
-        if file.is_file():
-            try:
-                return load_file(file)["features"]
-            except (SafetensorError, OSError, KeyError):
-                file.unlink()  # a damaged file is as good as none
+        cached = _cached(file)
+        if cached is not None:
+            # What could not be read once is tried again: a disk may have failed for a moment.
+            again = {row: read_image(paths[row], backbone.image_size) for row in _rows_of_nan(cached)}
+            reasons = {row: reason for row, reason in again.items() if isinstance(reason, str)}
+            if len(reasons) == len(again):
+                return cached, reasons
         images = list(threads.map(lambda path: read_image(path, backbone.image_size), paths))
-    readable = [place for place, image in enumerate(images) if isinstance(image, Tensor)]
-    computed = [
-        backbone.features(torch.stack([image for image in images[start : start + BATCH] if isinstance(image, Tensor)]))
-        for start in range(0, len(images), BATCH)
-        if any(isinstance(image, Tensor) for image in images[start : start + BATCH])
-    ]
     features = torch.full((len(paths), backbone.width), torch.nan)
-    if computed:
-        features[readable] = torch.cat(computed)
+    readable = [(row, image) for row, image in enumerate(images) if isinstance(image, Tensor)]
+    for start in range(0, len(readable), BATCH):
+        rows, batch = zip(*readable[start : start + BATCH], strict=True)
+        features[list(rows)] = backbone.features(torch.stack(batch))
+    if readable:
         write_bytes(file, save({"features": features}))
-    return features
+    return features, {row: reason for row, reason in enumerate(images) if isinstance(reason, str)}
+
+
+def _cached(file: Path) -> Tensor | None:
+    """The block in the file; a damaged file is as good as none."""
+    try:
+        return load_file(file)["features"] if file.is_file() else None
+    except (SafetensorError, OSError, KeyError):
+        return None
+
+
+def _rows_of_nan(features: Tensor) -> list[int]:
+    rows: list[int] = torch.nonzero(features[:, 0].isnan())[:, 0].tolist()
+    return rows
 
 
 def _content(path: Path) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError
-from rarecall.labels import PRESENT, LabelMatrix
+from rarecall.labels import PRESENT, UNKNOWN, LabelMatrix
 
 HELD_OUT = 0.2
 SPLIT_SEED = 0
@@ -31,8 +31,13 @@ def complete_split(table: LabelTable) -> tuple[LabelTable, list[str]]:
                 f"{table.source}: {len(train)} training rows are too few to take a {part} part from: "
                 "add rows or name the parts in a split column"
             )
+        # Rows of one item stay together, or the part would hold what was trained on.
+        names, group = np.unique([table.items[row] for row in train.tolist()], return_inverse=True)
+        labels = np.full((len(names), len(table.names)), UNKNOWN, np.int8)
+        np.maximum.at(labels, group, table.labels[train])
+        taken_groups = stratified(labels, HELD_OUT, SPLIT_SEED)
         split = table.split.copy()
-        split[train[stratified(table.labels[train], HELD_OUT, SPLIT_SEED)]] = part
+        split[train[np.isin(group, taken_groups)]] = part
         table = replace(table, split=split)
         taken = len(table.part(part))
         notes.append(f"{taken:,} of {len(train):,} training rows serve as the {part} part (stratified, seed 0)")
@@ -55,5 +60,6 @@ def stratified(labels: LabelMatrix, fraction: float, seed: int) -> np.ndarray:
     wanted = round(fraction * len(labels))
     rows = np.flatnonzero(~scarce) if (~scarce).sum() >= 2 * wanted else np.arange(len(labels))
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=wanted / len(rows), random_state=seed)
-    _, part = next(splitter.split(np.zeros((len(rows), 1)), present[rows].astype(int)))
+    kinds = present[rows] if present.shape[1] > 1 else np.stack([present[rows, 0], ~present[rows, 0]], 1)
+    _, part = next(splitter.split(np.zeros((len(rows), 1)), kinds.astype(int)))
     return np.sort(rows[part])

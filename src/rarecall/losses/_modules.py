@@ -40,6 +40,11 @@ class Loss(nn.Module):
             if isinstance(value, Tensor):
                 self.register_buffer(option, value)
 
+    def all_options(self) -> dict[str, Any]:
+        """The options with the defaults of those that were not given."""
+        parameters = list(inspect.signature(FUNCTIONS[self.name]).parameters.values())[2:]
+        return {parameter.name: self.options.get(parameter.name, parameter.default) for parameter in parameters}
+
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of (..., N, C) logits and targets."""
         options = {
@@ -83,8 +88,10 @@ def build(name: str, **options: Any) -> Loss:
         if option not in known:
             raise OptionError(f"{name}: {unknown_name('option', option, known)}")
     module = Loss(name, options)
+    # Tensor options have shapes that only the caller knows; the others are tried at once.
+    plain = {option: value for option, value in options.items() if not isinstance(value, Tensor)}
     try:
-        module(torch.zeros(1, 1), torch.zeros(1, 1))
+        FUNCTIONS[name](torch.zeros(1, 1), torch.zeros(1, 1), **plain)
     except OptionError as error:
         raise OptionError(f"{name}: {error}") from None
     except (TypeError, AttributeError):
@@ -111,8 +118,11 @@ def _parse(text: str) -> tuple[str, dict[str, Any]]:
         return name, {}
     try:
         call = ast.parse(f"f({rest}", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError
-        return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError):
+        options = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        if len(options) < len(call.keywords):
+            raise ValueError
+        return name, options
+    except (SyntaxError, ValueError, TypeError):
         raise OptionError(f"cannot read the loss {text!r}: write options as in 'focal(gamma=1.0, alpha=0.5)'") from None

@@ -59,9 +59,12 @@ def binary_cross_entropy(
     check_range("label_smoothing", label_smoothing, 0.0, 0.5)
     z, y = prepare(logits, targets)
     smoothing = spread(label_smoothing)
-    smooth = y if label_smoothing == 0.0 else y * (1 - 2 * smoothing) + smoothing
+    smooth = (
+        y if not isinstance(label_smoothing, Tensor) and label_smoothing == 0 else y * (1 - 2 * smoothing) + smoothing
+    )
     weight = None if pos_weight is None else pos_weight[..., None, :].to(z.dtype)
-    z, smooth = torch.broadcast_tensors(z, smooth)
+    shapes = (z, smooth) if weight is None else (z, smooth, weight)
+    z, smooth = torch.broadcast_tensors(*shapes)[:2]
     entries = F.binary_cross_entropy_with_logits(z, smooth, pos_weight=weight, reduction="none")
     return _reduce_entries(entries, y, reduction)
 

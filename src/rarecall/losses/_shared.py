@@ -1,6 +1,6 @@
 """What every loss shares: its inputs, its options and its reductions."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Shaped
@@ -16,11 +16,14 @@ Targets = Shaped[Tensor, "*#batch samples classes"]
 Option = float | Float[Tensor, "..."]
 
 
-def prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def prepare(logits: Any, targets: Any) -> tuple[Tensor, Tensor]:
     """Check the two and return them as floats of at least single precision.
 
     Half-precision logits are computed in float32, where an exponent of 6e4 still has a logarithm.
     """
+    if not (isinstance(logits, Tensor) and isinstance(targets, Tensor)):
+        kinds = f"{type(logits).__name__} and {type(targets).__name__}"
+        raise ShapeError(f"logits and targets must be tensors, not {kinds}: pass torch.as_tensor(…)")
     if logits.ndim < 2 or targets.ndim < 2 or logits.shape[-2:] != targets.shape[-2:]:
         raise ShapeError(
             f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} must end in the same (samples, classes)"

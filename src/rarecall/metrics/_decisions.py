@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from rarecall.errors import ShapeError
+from rarecall.metrics._ranking import check_inputs
 
 Scores = Float[Tensor, "samples classes"]
 Targets = Shaped[Tensor, "samples classes"]
@@ -40,8 +40,7 @@ def precision_recall_f1(decided: Bool[Tensor, "samples classes"], targets: Targe
     >>> precision_recall_f1(decided, torch.tensor([[1], [0], [-1]])).f1
     tensor([0.6667], dtype=torch.float64)
     """
-    if decided.shape != targets.shape:
-        raise ShapeError(f"decisions {tuple(decided.shape)} and targets {tuple(targets.shape)} differ in shape")
+    check_inputs("decisions", decided, targets)
     hit = (decided & (targets > 0)).sum(0).double()
     predicted = (decided & (targets >= 0)).sum(0).double()
     present = (targets > 0).sum(0).double()
@@ -73,22 +72,25 @@ def fit_thresholds(scores: Scores, targets: Targets, *, min_positives: int = 5) 
 
     Reference: Z. Lipton et al., Optimal thresholding of classifiers to maximize F1 measure, ECML 2014.
     """
-    if scores.shape != targets.shape:
-        raise ShapeError(f"scores {tuple(scores.shape)} and targets {tuple(targets.shape)} differ in shape")
+    check_inputs("scores", scores, targets)
     own = _best_f1_threshold(scores, targets)
     shared = _best_f1_threshold(scores.reshape(-1, 1), targets.reshape(-1, 1))
     return torch.where((targets > 0).sum(0) >= min_positives, own, shared)
 
 
 def _best_f1_threshold(scores: Scores, targets: Targets) -> PerClass:
-    ordered, order = torch.where(targets >= 0, scores, -torch.inf).sort(0, descending=True)
-    positive = (targets > 0).gather(0, order)
-    hit = positive.cumsum(0)
-    decided = torch.arange(1, len(scores) + 1, device=scores.device)[:, None]
-    f1 = 2 * hit / (decided + hit[-1:])
+    if not scores.numel():
+        return scores.new_full(scores.shape[1:], torch.inf)
+    known = targets >= 0
+    ordered, order = torch.where(known, scores, -torch.inf).sort(stable=True, dim=0, descending=True)
+    hit = (targets > 0).gather(0, order).cumsum(0)
+    # Unknown entries stand last; deciding them too changes nothing.
+    decided = torch.arange(1, len(scores) + 1, device=scores.device)[:, None].clamp(max=known.sum(0))
     following = torch.cat([ordered[1:], torch.full_like(ordered[:1], -torch.inf)])
-    f1 = torch.where(ordered > following, f1, -1.0)  # a threshold cannot part equal scores
-    best = f1.argmax(0, keepdim=True)
+    parts = ordered > following  # a threshold cannot part equal scores
+    parts[-1] = True
+    best = torch.where(parts, 2 * hit / (decided + hit[-1:]), -1.0).argmax(0, keepdim=True)
     at, below = ordered.gather(0, best)[0], following.gather(0, best)[0]
-    halfway = torch.where(below.isinf(), at, (at + below) / 2)
-    return torch.where(hit[-1] > 0, halfway, torch.inf)
+    halfway = at / 2 + below / 2
+    exact = (halfway > below) & (halfway <= at) & below.isfinite()  # not so between neighbouring numbers
+    return torch.where(hit[-1] > 0, torch.where(exact, halfway, at), torch.inf)

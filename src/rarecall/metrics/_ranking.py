@@ -1,6 +1,6 @@
 """Average precision, exact with ties, for every class or every sample at once."""
 
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -35,12 +35,10 @@ def average_precision(scores: Scores, targets: Targets) -> Float[Tensor, "*batch
 
     Reference: scikit-learn user guide, section on precision, recall and F-measures.
     """
-    if scores.shape != targets.shape:
-        raise ShapeError(f"scores {tuple(scores.shape)} and targets {tuple(targets.shape)} differ in shape")
-    if torch.isnan(scores).any():
-        where = tuple(torch.isnan(scores).nonzero()[0].tolist())
-        raise ShapeError(f"the score at {where} is NaN: it has no place in an order")
+    check_inputs("scores", scores, targets)
     lead, (samples, classes) = scores.shape[:-2], scores.shape[-2:]
+    if not scores.numel():
+        return torch.full((*lead, classes), torch.nan, dtype=torch.float64, device=scores.device)
     rows = scores.transpose(-1, -2).reshape(-1, samples)
     wanted = targets.transpose(-1, -2).reshape(-1, samples)
 
@@ -119,6 +117,22 @@ def mean_of_present(values: Tensor, absent: str = "skip") -> Tensor:
     if absent == "skip":
         return values.nanmean(-1)
     return (values.nan_to_num(0.0) if absent == "zero" else values).mean(-1)
+
+
+def check_inputs(name: str, values: Any, targets: Any) -> None:
+    """Refuse what is no pair of equally shaped tensors with targets of 1, 0 and -1."""
+    if not (isinstance(values, Tensor) and isinstance(targets, Tensor)):
+        kinds = f"{type(values).__name__} and {type(targets).__name__}"
+        raise ShapeError(f"{name} and targets must be tensors, not {kinds}: pass torch.as_tensor(…)")
+    if values.shape != targets.shape:
+        raise ShapeError(f"{name} {tuple(values.shape)} and targets {tuple(targets.shape)} differ in shape")
+    if torch.isnan(values).any():
+        where = tuple(torch.isnan(values).nonzero()[0].tolist())
+        raise ShapeError(f"the score at {where} is NaN: it has no place in an order")
+    wrong = (targets != 0) & (targets != 1) & (targets != -1)
+    if wrong.any():
+        where = tuple(wrong.nonzero()[0].tolist())
+        raise ShapeError(f"the target at {where} is {targets[where].item()}: it must be 1, 0 or -1")
 
 
 def _sorted(rows: Tensor) -> Tensor:

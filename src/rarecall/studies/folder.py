@@ -8,8 +8,12 @@ report.html           the page
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from rarecall import __version__
 from rarecall.errors import StudyError
@@ -26,14 +30,36 @@ def open_folder(out: Path, identity: dict[str, Any]) -> Path:
     """
     check_folder(out)
     file, runs = out / "study.json", out / "runs"
-    if file.is_file():
+    if file.is_file() and any(runs.glob("*.safetensors")):
         _require_same(file, identity)
-    runs.mkdir(parents=True, exist_ok=True)
+    else:
+        write_text(file, json.dumps({"format": FORMAT, "rarecall": __version__, "study": identity}, indent=1))
+    runs.mkdir(exist_ok=True)
     remove_parts(out)
     remove_parts(runs)
-    if not file.is_file():
-        write_text(file, json.dumps({"format": FORMAT, "rarecall": __version__, "study": identity}, indent=1))
     return runs
+
+
+@contextmanager
+def only_here(out: Path) -> Iterator[None]:
+    """Keep a second process out of the folder; the lock ends with the process, however that ends.
+
+    Raises:
+        StudyError: another process is at work in the folder.
+    """
+    check_folder(out)
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / ".lock"
+    lock = FileLock(file, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StudyError(f"{out}: another process is running this study: wait for it, or pass another --out") from None
+    try:
+        yield
+        file.unlink(missing_ok=True)
+    finally:
+        lock.release()
 
 
 def check_folder(out: Path) -> None:
@@ -42,8 +68,9 @@ def check_folder(out: Path) -> None:
     Raises:
         StudyError: it is a file, holds something else, or a study of a later version.
     """
-    if out.exists() and not out.is_dir():
-        raise StudyError(f"{out}: is a file: pass another --out")
+    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not nearest.is_dir():
+        raise StudyError(f"{nearest}: is a file, not a folder: pass another --out")
     if (out / "study.json").is_file():
         read_identity(out)
     elif out.is_dir() and any(not child.name.startswith(".") for child in out.iterdir()):

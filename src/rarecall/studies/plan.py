@@ -74,9 +74,10 @@ def parse_losses(text: str) -> tuple[str, ...]:
     if reduced := [loss for loss in built if "reduction" in loss.options]:
         raise OptionError(f"{reduced[0]}: a study trains on the mean: leave out reduction")
     expressions = tuple(repr(loss) for loss in built)
-    for place, expression in enumerate(expressions):
-        if expression in expressions[:place]:
-            raise OptionError(f"{expression} stands twice in the losses: name each once")
+    meanings = [(loss.name, loss.all_options()) for loss in built]
+    for place, meaning in enumerate(meanings):
+        if meaning in meanings[:place]:
+            raise OptionError(f"{expressions[place]} stands twice in the losses: name each once")
     return expressions
 
 

@@ -23,6 +23,10 @@ from rarecall.studies.verdict import verdict
 
 SUMMARY_FORMAT = 1
 NOT_FOUND = 0.10
+_KEYS = {
+    "format", "rarecall", "torch", "command", "seeds", "losses", "protocol", "backbone", "rates", "curves",
+    "counted_classes", "tuned", "common", "not_found", "not_measured", "notes", "seconds", "data", "verdict",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,9 @@ class Results:
             rows = pl.read_parquet(out / "results.parquet")
         except (OSError, ValueError, pl.exceptions.PolarsError):
             raise StudyError(f"{out}: the study is not finished or its results are damaged: run it again") from None
-        if summary.get("format", 0) > SUMMARY_FORMAT:
+        if not isinstance(summary, dict) or not summary.keys() >= _KEYS:
+            raise StudyError(f"{out / 'summary.json'}: its results are damaged: run the study again")
+        if summary["format"] > SUMMARY_FORMAT:
             raise StudyError(f"{out}: written by a later rarecall, {summary.get('rarecall')}: upgrade to read it")
         return cls(rows, summary)
 
@@ -68,14 +74,17 @@ def collect(study: Study, facts: Audit, command: str, notes: list[str]) -> Resul
     rows = rows.sort("loss", "rate", "seed", maintain_order=True)
     groups = _groups(study)
     targets = _targets(study)
-    settings = {"tuned": study.tuned, "common": study.common}
-    leaderboards: dict[str, Any] = {}
-    for setting, runs_of in settings.items():
-        runs = {loss: runs_of(loss) for loss in study.plan.losses}
-        differences = differences_to_best(
-            {loss: [run.scores for run in own] for loss, own in runs.items()}, targets, groups
-        )
-        leaderboards[setting] = _leaderboard(runs, targets, groups, differences)
+    losses = study.plan.losses
+    settings = {
+        "tuned": {loss: study.tuned(loss) for loss in losses},
+        "common": {loss: study.common(loss) for loss in losses},
+    }
+    differences = differences_to_best(
+        {name: {loss: [run.scores for run in runs] for loss, runs in own.items()} for name, own in settings.items()},
+        targets,
+        groups,
+    )
+    leaderboards = {name: _leaderboard(own, targets, groups, differences[name]) for name, own in settings.items()}
     summary = {
         "format": SUMMARY_FORMAT,
         "rarecall": __version__,

@@ -91,12 +91,26 @@ def study(
     Raises:
         StudyError: the folder holds something else, or a worker died.
     """
-    where = folder.open_folder(out, plans.identity(plan, table, backbone))
+    with folder.only_here(out):
+        where = folder.open_folder(out, plans.identity(plan, table, backbone))
+        return _finish(plan, table, out, where, backbone, workers or _cores(), progress)
+
+
+def _finish(
+    plan: Plan,
+    table: LabelTable,
+    out: Path,
+    where: Path,
+    backbone: dict[str, Any] | None,
+    workers: int,
+    progress: Progress,
+) -> Study:
+    """Load the runs that are there and do the others."""
     done: dict[Job, Run] = {}
     protocol, losses = plan.protocol, plan.losses
     rates = sorted({*protocol.rates, protocol.common_rate})
     first = [Job(loss, rate, 0) for loss in losses for rate in rates]
-    with _executor(out, table, workers or _cores()) as execute:
+    with _executor(out, table, workers) as execute:
 
         def run_all(jobs: Sequence[Job], later: int) -> None:
             missing = []
@@ -145,6 +159,7 @@ def _executor(out: Path, table: LabelTable, workers: int) -> Iterator[Execute]:
         return
     data = out / ".data"
     data.mkdir(exist_ok=True)
+    children = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(data,)
     )
@@ -156,7 +171,7 @@ def _executor(out: Path, table: LabelTable, workers: int) -> Iterator[Execute]:
     finally:
         # Whatever ended the study, a run in flight is not worth waiting for: its file is not yet in place.
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
+        for child in set(multiprocessing.active_children()) - children:
             child.terminate()
             child.join()
         shutil.rmtree(data, ignore_errors=True)
@@ -195,7 +210,10 @@ def _in_pool(pool: ProcessPoolExecutor) -> Execute:
             while pending:
                 finished, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    yield future.result()
+                    run = runs.load(future.result(), where)
+                    if run is None:
+                        raise StudyError(f"{where}: a run that was just written cannot be read: check the disk")
+                    yield run
         except BrokenProcessPool:
             raise StudyError(
                 "a worker process died (out of memory?): finished runs are kept; "
@@ -220,11 +238,11 @@ def _start_worker(data: Path) -> None:
     _parts = as_parts(*(np.load(data / f"{name}.npy", mmap_mode="c") for name in ("features", "labels", "split")))
 
 
-def _work(job: Job, protocol: plans.Protocol, where: Path) -> Run:
+def _work(job: Job, protocol: plans.Protocol, where: Path) -> Job:
+    """Do a run and put it on disk, where the parent reads it: a tensor sent back would stay in shared memory."""
     assert _parts is not None
-    run = train_head(job, _parts, protocol)
-    runs.save(run, where)
-    return run
+    runs.save(train_head(job, _parts, protocol), where)
+    return job
 
 
 def _cores() -> int:

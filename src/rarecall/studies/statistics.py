@@ -21,11 +21,6 @@ class Difference:
     low: float
     high: float
 
-    @property
-    def distinguishable(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return not self.low <= 0 <= self.high
-
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     """Mean and sample standard deviation; NaN deviation for one value.
@@ -64,11 +59,12 @@ def resampled_average_precision(
         positive = targets[:, place] > 0
         if not positive.any():
             continue
+        everyone = bool(known.all())
         # Each item falls to the highest-ranked positive that it scores at least as high as; adding those
         # shares up down the ranks counts the items at or above every positive, ties included.
         ordered, order = (-scores[positive, place]).sort()
         own = weights[positive][order]
-        drawn = _at_or_above(ordered, -scores[known, place], weights[known])
+        drawn = _at_or_above(ordered, -scores[known, place], weights if everyone else weights[known])
         hits = _at_or_above(ordered, ordered, own)
         result[:, place] = (own * hits / drawn.clamp(min=1)).sum(0) / own.sum(0)
     return result
@@ -80,12 +76,16 @@ def _at_or_above(ranks: Tensor, values: Tensor, weights: Tensor) -> Tensor:
     return share.index_add_(0, torch.searchsorted(ranks, values), weights)[:-1].cumsum(0)
 
 
+Scores = Mapping[str, Sequence[Tensor]]
+Differences = dict[str, dict[str, Difference]]
+
+
 def differences_to_best(
-    scores: Mapping[str, Sequence[Tensor]],
+    comparisons: Mapping[str, Scores],
     targets: Tensor,
     groups: Mapping[str, np.ndarray],
     resamples: int = RESAMPLES,
-) -> dict[str, dict[str, Difference]]:
+) -> dict[str, Differences]:
     """For each group of classes, each loss's paired difference to the loss with the highest mean there.
 
     Test items and seeds are both drawn with replacement, the same ones for every loss, so that what an item
@@ -93,45 +93,61 @@ def differences_to_best(
     that resample for all losses.
 
     Args:
-        scores: for each loss, the test scores (N, C) of each seed; the same seeds in the same order.
+        comparisons: under the name of each comparison, for each loss the test scores (N, C) of each seed; the
+            same seeds in the same order. A tensor that stands in several comparisons is resampled once.
         targets: (N, C).
         groups: class numbers of each group that is averaged over.
         resamples: how many, 1000.
 
     Returns:
-        group -> loss -> difference; the best loss has 0 with an empty interval.
+        comparison -> group -> loss -> difference; the best loss has 0 with an empty interval.
 
     Reference: B. Efron and R. Tibshirani, An introduction to the bootstrap, 1993, chapter 13.
     """
     random = np.random.Generator(np.random.PCG64(BOOTSTRAP_SEED))
-    samples, seeds = len(targets), len(next(iter(scores.values())))
-    drawn_items = random.multinomial(samples, np.full(samples, 1 / samples), size=resamples)
-    drawn_seeds = random.integers(seeds, size=(resamples, seeds))
-    everyone = np.ones((samples, 1))
-    weights = torch.from_numpy(np.concatenate([everyone, drawn_items.T], axis=1).astype(np.float32))
+    weights = _draws(random, len(targets), resamples)
+    means: dict[int, np.ndarray] = {}  # (resamples + 1, groups) of each tensor; entry 0 is the data as it is
 
-    # (resamples + 1, seeds, groups) for each loss; entry 0 is the data as it is.
-    means = {
-        loss: np.stack(
-            [_group_means(resampled_average_precision(run, targets, weights), groups) for run in runs], axis=1
+    def means_of(run: Tensor) -> np.ndarray:
+        if id(run) not in means:
+            means[id(run)] = _group_means(resampled_average_precision(run, targets, weights), groups)
+        return means[id(run)]
+
+    seeds = {len(runs) for scores in comparisons.values() for runs in scores.values()}
+    drawn_seeds = {size: random.integers(size, size=(resamples, size)) for size in sorted(seeds)}
+    return {
+        name: _compare(
+            {loss: np.stack([means_of(run) for run in runs], 1) for loss, runs in scores.items()}, groups, drawn_seeds
         )
-        for loss, runs in scores.items()
+        for name, scores in comparisons.items()
     }
+
+
+def _draws(random: np.random.Generator, items: int, resamples: int) -> Tensor:
+    """(items, resamples + 1) how often each item is drawn; the first column is the data as it is."""
+    weights = np.ones((resamples + 1, items), np.float32)
+    for resample in range(1, resamples + 1):
+        weights[resample] = np.bincount(random.integers(items, size=items), minlength=items)
+    return torch.from_numpy(weights.T.copy())
+
+
+def _compare(
+    means: Mapping[str, np.ndarray], groups: Mapping[str, np.ndarray], drawn_seeds: Mapping[int, np.ndarray]
+) -> Differences:
+    """Differences from (resamples + 1, seeds, groups) means of each loss."""
     observed = {loss: values[0].mean(0) for loss, values in means.items()}
     resampled = {
-        loss: np.take_along_axis(values[1:], drawn_seeds[:, :, None], axis=1).mean(1) for loss, values in means.items()
+        loss: np.take_along_axis(values[1:], drawn_seeds[values.shape[1]][:, :, None], axis=1).mean(1)
+        for loss, values in means.items()
     }
-    result: dict[str, dict[str, Difference]] = {}
+    result: Differences = {}
     for place, group in enumerate(groups):
-        if np.isnan(next(iter(observed.values()))[place]):
-            continue
         best = max(observed, key=lambda loss: observed[loss][place])
         result[group] = {
             loss: _difference(
-                observed[loss][place] - observed[best][place],
-                resampled[loss][:, place] - resampled[best][:, place],
+                observed[loss][place] - observed[best][place], resampled[loss][:, place] - resampled[best][:, place]
             )
-            for loss in scores
+            for loss in means
         }
     return result
 

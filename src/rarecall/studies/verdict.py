@@ -69,6 +69,8 @@ def _by_validation(summary: dict[str, Any]) -> list[str]:
     best = best_on(summary, "all")
     if len(summary["tuned"]) == 1:
         return []
+    if [entry["validation"] for entry in summary["tuned"]].count(picked["validation"]) > 1:
+        return ["Validation alone cannot tell the losses apart: its part is too small or too easy."]
     if picked is best:
         return [f"Validation alone, without a look at the test part, chooses {picked['loss']} too."]
     return [

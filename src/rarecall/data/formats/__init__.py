@@ -28,6 +28,8 @@ FORMATS: dict[str, Format] = {
 
 def read(spec: str, **options: Any) -> LabelTable:
     """Read `path`, whose format is recognised, or `format:path`."""
+    if not spec.strip():
+        raise DataError("DATA is empty: give a path, or the built-in 'digits'")
     name, colon, rest = spec.partition(":")
     given = bool(colon) and (name in FORMATS or not Path(spec).exists())
     if given and name not in FORMATS:

@@ -12,7 +12,7 @@ from rarecall.labels import ABSENT, PRESENT, UNKNOWN
 
 ITEM_NAMES = ("image", "file", "filename", "file_name", "filepath", "path", "item", "id", "image_id", "name")
 TAG_NAMES = ("tags", "labels", "attributes", "classes", "label", "tag")
-SPLIT_NAMES = ("split", "subset", "partition", "part", "fold")
+SPLIT_NAMES = ("split", "subset", "partition")
 SEPARATORS = ("|", ";", ",")
 VALUES = {
     "1": PRESENT, "1.0": PRESENT, "true": PRESENT,
@@ -36,9 +36,8 @@ def parts(frame: pl.DataFrame, column: str | None, where: str, first_row: int) -
     split = folded.replace_strict(PART_NAMES, default=None, return_dtype=pl.String)
     if split.null_count():
         row = int(split.is_null().arg_max() or 0)
-        raise DataError(
-            f'{where} row {row + first_row}, column "{column}": {frame[column][row]!r} is not train, val or test'
-        )
+        word = frame[column][row] or "blank"
+        raise DataError(f'{where} row {row + first_row}, column "{column}": {word!r} is not train, val or test')
     return split.to_numpy().astype(str)
 
 
@@ -53,6 +52,7 @@ def class_columns(frame: pl.DataFrame, columns: Sequence[str], blank: str, where
             row = int(values.is_null().arg_max() or 0)
             raise DataError(
                 f'{where} row {row + first_row}, column "{column}": {frame[column][row]} is not 1, 0, -1 or blank'
+                + ("" if _is_number(text[row]) else "; remove the column, or name the images with --image-column")
             )
         labels[:, position] = values.to_numpy()
     return labels
@@ -61,6 +61,8 @@ def class_columns(frame: pl.DataFrame, columns: Sequence[str], blank: str, where
 def tags_column(column: pl.Series, unlisted: str, separator: str | None, where: str) -> tuple[list[str], np.ndarray]:
     """Class names and labels from one column of tags, where `unlisted` says what a tag not listed means."""
     if column.dtype == pl.String:
+        if separator and not column.str.contains(separator, literal=True).any():
+            raise DataError(f'{where}: column "{column.name}": no row contains the separator {separator!r}')
         separator = separator or detect_separator(column)
         lists = [[tag.strip() for tag in cell.split(separator)] if separator else [cell.strip()]
                  for cell in column.fill_null("")]  # fmt: skip
@@ -85,10 +87,16 @@ def detect_separator(column: pl.Series) -> str | None:
     return mark if cells_with else None
 
 
-def find_tags(frame: pl.DataFrame, columns: Sequence[str]) -> str | None:
+def find_tags(frame: pl.DataFrame, columns: Sequence[str], where: str) -> str | None:
     """The column of tags: one with a known name that holds no labels, or the only column if it holds words."""
     named = find(columns, TAG_NAMES)
     if named is not None and (_is_blank(frame[named]) or not looks_like_labels(frame[named])):
+        classes = [name for name in columns if name != named and looks_like_labels(frame[name])]
+        if classes:
+            raise DataError(
+                f'{where}: column "{named}" holds tags, but {listing(classes)} hold labels: name the one to take '
+                "with --tags-column, or remove it"
+            )
         return named
     return columns[0] if len(columns) == 1 and _holds_words(frame[columns[0]]) else None
 
@@ -103,6 +111,14 @@ def _holds_words(column: pl.Series) -> bool:
         return True
     numbers = words.cast(pl.Float64, strict=False)
     return bool((numbers.is_null() & words.is_not_null() & (words != "")).any()) and not looks_like_labels(column)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def looks_like_labels(column: pl.Series) -> bool:

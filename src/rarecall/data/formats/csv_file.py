@@ -27,6 +27,7 @@ def read(
     *,
     image_column: str | None = None,
     tags_column: str | None = None,
+    split_column: str | None = None,
     separator: str | None = None,
     blank: str = "unknown",
     unlisted: str = "absent",
@@ -38,6 +39,7 @@ def read(
         path: the file, or a folder with train.csv, test.csv and perhaps val.csv.
         image_column: default: a column named image, file, path, id, …, else the first that holds no labels.
         tags_column: default: a column named tags, labels, …, or the only one left if it holds no labels.
+        split_column: default: a column named split, subset or partition.
         separator: between tags; default: found among `|`, `;` and `,`.
         blank: what a blank means in a class column: `unknown` or `absent`.
         unlisted: what a tag that a row does not list means: `absent` or `unknown`.
@@ -55,12 +57,12 @@ def read(
     if items is None:
         items = next((name for name in columns if not _columns.looks_like_labels(everything[name])), None)
     if items is None:
-        raise DataError(f"{where}: no column names the images: name it with image_column (--option image_column=…)")
-    split = _columns.find(columns, _columns.SPLIT_NAMES)
+        raise DataError(f"{where}: no column names the images: name it with --image-column")
+    split = _known_column(split_column, columns, where) or _columns.find(columns, _columns.SPLIT_NAMES)
     rest = [name for name in columns if name not in (items, split)]
     if not rest:
         raise DataError(f"{where}: no class column beside {items!r}: add one column per class, or one of tags")
-    tags = _known_column(tags_column, columns, where) or _columns.find_tags(everything, rest)
+    tags = _known_column(tags_column, columns, where) or _columns.find_tags(everything, rest, where)
     if tags is not None:
         names, labels = _columns.tags_column(everything[tags], unlisted, separator, where)
     else:
@@ -106,27 +108,30 @@ def _frame(file: Path) -> pl.DataFrame:
         raise DataError(f"{file}: byte {error.start} is not UTF-8: save the file as UTF-8") from None
     header_line = text.lstrip("\n\r").splitlines()[0]
     delimiter = max(DELIMITERS, key=header_line.count)
-    header = next(csv.reader(io.StringIO(header_line), delimiter=delimiter))
+    header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     _columns.require_distinct(header, str(file))
+    _require_whole_rows(text, delimiter, len(header), file)
     try:
         frame = pl.read_csv(
-            io.BytesIO(text.encode()), separator=delimiter, infer_schema=False, truncate_ragged_lines=False
+            io.BytesIO(text.encode()),
+            separator=delimiter,
+            new_columns=header,
+            infer_schema=False,
+            truncate_ragged_lines=False,
         )
     except pl.exceptions.PolarsError as error:
-        raise DataError(
-            f"{file}: cannot be read as CSV: {_ragged(text, delimiter, len(header)) or _first_line(error)}"
-        ) from None
+        raise DataError(f"{file}: cannot be read as CSV: {_first_line(error)}") from None
     if frame.is_empty():
         raise DataError(f"{file}: a header but no rows: expected one row per image")
     return frame
 
 
-def _ragged(text: str, delimiter: str, width: int) -> str | None:
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter)
-    for number, row in enumerate(rows, start=1):
-        if len(row) > width:
-            return f"row {number} has {len(row)} cells where the header has {width}"
-    return None
+def _require_whole_rows(text: str, delimiter: str, width: int, file: Path) -> None:
+    """Refuse a row with more or fewer cells than the header: a file cut short must not pass for unknowns."""
+    csv.field_size_limit(2**31 - 1)
+    for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), start=1):
+        if row and len(row) != width:
+            raise DataError(f"{file} row {number}: {len(row)} cells where the header has {width}")
 
 
 def _first_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ import polars as pl
 
 from rarecall.data.formats import _columns
 from rarecall.data.table import PART_NAMES, LabelTable
-from rarecall.errors import DataError, listing
+from rarecall.errors import DataError, OptionError, listing
 
 NAME = "features"
 FEATURE_NAMES = ("features", "embeddings", "embedding", "x")
@@ -20,7 +20,7 @@ def recognises(path: Path) -> bool:
     return path.suffix.lower() in (".npz", ".parquet")
 
 
-def read(path: Path, *, blank: str = "unknown", unlisted: str = "absent") -> LabelTable:
+def read(path: Path, *, blank: str | None = None, unlisted: str | None = None) -> LabelTable:
     """Read it.
 
     An .npz holds `features` (N, D) and `labels` (N, C) of 1, 0 and -1, and may hold `names` (C), `items` (N)
@@ -29,10 +29,14 @@ def read(path: Path, *, blank: str = "unknown", unlisted: str = "absent") -> Lab
 
     Args:
         path: the file.
-        blank: what a missing value means in a class column: `unknown` or `absent`.
-        unlisted: what a tag that a row does not list means: `absent` or `unknown`.
+        blank: what a missing value means in a class column of Parquet: `unknown` (default) or `absent`.
+        unlisted: what a tag that a row does not list means in Parquet: `absent` (default) or `unknown`.
     """
-    return _read_npz(path) if path.suffix.lower() == ".npz" else _read_parquet(path, blank, unlisted)
+    if path.suffix.lower() != ".npz":
+        return _read_parquet(path, blank or "unknown", unlisted or "absent")
+    if blank or unlisted:
+        raise OptionError(f"{path}: blank and unlisted mean nothing in an .npz, whose labels are 1, 0 and -1")
+    return _read_npz(path)
 
 
 def _read_npz(path: Path) -> LabelTable:
@@ -69,13 +73,14 @@ def _read_parquet(path: Path, blank: str, unlisted: str) -> LabelTable:
     vector = _columns.find(vectors, FEATURE_NAMES) or (vectors[0] if len(vectors) == 1 else None)
     if vector is None:
         found = f"the list columns {listing(vectors)}" if vectors else "no list column of numbers"
-        raise DataError(f"{path}: {found}: name one of them 'embedding'")
+        hint = "name one of them 'embedding'" if vectors else "store each row's features as a list of floats"
+        raise DataError(f"{path}: {found}: {hint}")
     items = _columns.find(frame.columns, _columns.ITEM_NAMES)
     split = _columns.find(frame.columns, _columns.SPLIT_NAMES)
     rest = [name for name in frame.columns if name not in (vector, items, split)]
     if not rest:
         raise DataError(f"{path}: no class column beside {vector!r}: add one column per class, or one of tags")
-    tags = _columns.find_tags(frame, rest)
+    tags = _columns.find_tags(frame, rest, str(path))
     if tags is not None:
         names, labels = _columns.tags_column(frame[tags], unlisted, None, str(path))
     else:

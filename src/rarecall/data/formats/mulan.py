@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from rarecall.data.table import PARTS, LabelTable
+from rarecall.data.table import PART_NAMES, PARTS, LabelTable
 from rarecall.errors import DataError, listing
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN
 
@@ -55,9 +55,9 @@ def read(path: Path) -> LabelTable:
     columns = [place[name] for name in names]
     values = np.concatenate([rows for _, rows in tables.values()])
     features = np.delete(values, columns, axis=1)
-    if np.isnan(features).any():
-        row = int(np.isnan(features).any(1).argmax())
-        raise DataError(f"{path}: data row {row + 1} has a missing feature (?): fill it before use")
+    if not np.isfinite(features).all():
+        row = int((~np.isfinite(features)).any(1).argmax())
+        raise DataError(f"{path}: data row {row + 1} has a missing or infinite feature: fill it before use")
     split = np.concatenate([np.full(len(rows), _part(file)) for file, (_, rows) in tables.items()])
     items = [f"{file.stem} {row + 1}" for file, (_, rows) in tables.items() for row in range(len(rows))]
     return LabelTable(
@@ -66,8 +66,8 @@ def read(path: Path) -> LabelTable:
 
 
 def _part(file: Path) -> str:
-    stem = file.stem.lower()
-    return next((part for part in ("test", "val") if part in stem), "train")
+    words = re.split(r"[^a-z]+", file.stem.lower())
+    return next((PART_NAMES[word] for word in words if word in PART_NAMES), "train")
 
 
 def _label_names(file: Path) -> list[str]:
