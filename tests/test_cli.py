@@ -127,6 +127,12 @@ def test_a_report_is_written_anew(run: Run, table_file: Path, tmp_path: Path) ->
         (["study", "--seeds", "0"], ["--seeds"]),
         (["study", "--sedes", "3"], ["--sedes"]),
         (["study", "digits", "--blank", "absent"], ["digits: unknown option 'blank'"]),
+        (
+            ["study", "digits", "--weights", "w.safetensors"],
+            ["--weights w.safetensors: digits has features, not images"],
+        ),
+        (["study", ""], ["DATA is empty"]),
+        (["study", "--losses", ""], ["no loss in ''"]),
         (["stduy"], ["No such command 'stduy'"]),
         (["report", "."], ["holds no study"]),
     ],

@@ -110,6 +110,20 @@ def test_too_few_rows_to_split() -> None:
         data.complete_split(LabelTable(["x", "y", "z"], ["a", "b"], LABELS, SPLIT))
 
 
+def test_rows_of_one_item_stay_in_one_part() -> None:
+    items = [f"image {row // 2}" for row in range(400)]
+    labels = np.repeat(long_tailed(200), 2, axis=0)
+    whole, _ = data.complete_split(LabelTable(items, list("abcdef"), labels, np.full(400, "train")))
+    assert not data.audit(whole).in_two_parts
+    assert len(whole.part("test")) == pytest.approx(80, abs=8)
+
+
+def test_a_single_class_can_be_split() -> None:
+    labels = (np.arange(100) % 4 == 0).astype(np.int8)[:, None]
+    whole, _ = data.complete_split(LabelTable([str(row) for row in range(100)], ["a"], labels, np.full(100, "train")))
+    assert whole.labels[whole.part("test")].sum() == pytest.approx(5, abs=1)
+
+
 # --- the built-in digits -----------------------------------------------------------------------------------
 
 
@@ -181,6 +195,15 @@ def test_missing_files_are_counted(photos: Path) -> None:
     assert "1 of 40 image files are missing (03.jpg)" in facts.warnings[0]
 
 
+def test_contradictions_mangled_names_and_labels_without_contrast_are_named() -> None:
+    labels = np.array([[1, 1, 0], [0, 1, 1], [-1, 1, 0]], np.int8)
+    table = LabelTable(["x", "x", "y"], ["red|green", "Hat", "hat"], labels, np.full(3, "train"))
+    said = " ".join(data.audit(table).warnings)
+    assert "contradicting labels: x" in said
+    assert "look mangled, or differ only in case: red|green, Hat, hat" in said
+    assert "never absent in train, whose figures say nothing: Hat" in said
+
+
 # --- images and features -----------------------------------------------------------------------------------
 
 
@@ -196,6 +219,26 @@ def test_an_image_is_resized_and_upright(tmp_path: Path) -> None:
     assert isinstance(halves, torch.Tensor)
     assert halves[2, :15].float().mean() > 200  # the left half, blue, is now the upper one
     assert halves[0, 25:].float().mean() > 200
+
+
+def test_images_of_every_depth_keep_their_range(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    Image.fromarray((ramp >> 8).astype(np.uint8)).save(tmp_path / "flat.png")
+    Image.fromarray((ramp >> 8).astype(np.uint8)).convert("CMYK").save(tmp_path / "print.jpg", quality=100)
+    palette = Image.fromarray((ramp >> 8).astype(np.uint8)).convert("P")
+    palette.save(tmp_path / "palette.png", transparency=bytes(range(256)))
+    flat = read_image(tmp_path / "flat.png", (16, 16))
+    assert isinstance(flat, torch.Tensor)
+    for name in ("deep.png", "print.jpg", "palette.png"):
+        image = read_image(tmp_path / name, (16, 16))
+        assert isinstance(image, torch.Tensor), image
+        assert (image.float() - flat.float()).abs().mean() < 3
+
+
+def test_pixels_without_a_known_range_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / "x.tiff")
+    assert read_image(tmp_path / "x.tiff", (8, 8)) == "not a readable image (ValueError)"
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0 not a picture", b"plain words"])
@@ -257,6 +300,40 @@ def test_a_damaged_cache_file_is_computed_again(photos: Path, backbone: Backbone
     file.write_bytes(file.read_bytes()[:100])
     again, _ = features.extract(table, backbone)
     assert np.array_equal(first.features, again.features)
+
+
+def test_an_image_that_could_not_be_read_once_is_tried_again(
+    photos: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = data.load(str(photos / "tags.csv"))
+    with monkeypatch.context() as failing:
+        failing.setattr(
+            features, "read_image", lambda path, size: "disk" if path.name == "00.jpg" else read_image(path, size)
+        )
+        kept, notes = features.extract(table, backbone)
+        assert len(kept) == 39
+        assert "the first: disk" in notes[0]
+    whole, notes = features.extract(table, backbone)
+    assert (len(whole), notes) == (40, [])
+
+
+def test_weights_differ_in_the_key_whatever_their_name() -> None:
+    first = load_backbone("mobilenetv3_small_050", "none", (32, 32)).description
+    assert first == load_backbone("mobilenetv3_small_050", "none", (32, 32)).description
+    assert len(first["weights_digest"]) == 32
+    assert first["weights_digest"] != load_backbone("resnet18", "none", (32, 32)).description["weights_digest"]
+
+
+def test_a_size_that_the_model_cannot_take() -> None:
+    with pytest.raises(ModelError, match="cannot take images of 33x33"):
+        load_backbone("vit_tiny_patch16_224", "none", (33, 33))
+
+
+def test_a_card_with_nonsense_in_it(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"")
+    (tmp_path / "w.json").write_text('{"mean": "grey"}')
+    with pytest.raises(ModelError, match=r"w\.json: mean: "):
+        load_backbone(weights=str(tmp_path / "w.safetensors"))
 
 
 def test_weights_from_a_file_with_its_card(tmp_path: Path) -> None:

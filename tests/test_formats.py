@@ -38,6 +38,23 @@ def test_a_blank_is_absent_only_when_asked_for(tmp_path: Path) -> None:
     assert data.load(file, blank="absent").labels[0, 0] == 0
 
 
+def test_a_header_with_quotes_and_a_newline(tmp_path: Path) -> None:
+    table = data.load(write(tmp_path / "t.csv", 'image,"a ""b""","c\nd"\nx.jpg,1,0\n'))
+    assert list(table.names) == ['a "b"', "c\nd"]
+
+
+def test_a_separator_that_no_row_contains(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.csv", "image,tags\na.jpg,x y\nb.jpg,z\n")
+    with pytest.raises(DataError, match=r"no row contains the separator '\|\|'"):
+        data.load(file, separator="||")
+
+
+def test_the_part_is_a_whole_word_of_an_arff_name(tmp_path: Path) -> None:
+    write(tmp_path / "a/x.xml", XML)
+    write(tmp_path / "a/retrieval-latest-train.arff", HEAD + "@data\n1,yes,1,0\n")
+    assert data.load(str(tmp_path / "a")).split.tolist() == ["train"]
+
+
 @pytest.mark.parametrize("mark", ["|", ";", ","])
 def test_the_separator_of_tags_is_found(tmp_path: Path, mark: str) -> None:
     file = write(tmp_path / "t.csv", f"file\ttags\na.jpg\tred{mark} long sleeve\nb.jpg\t\nc.jpg\tred\n")

@@ -1,6 +1,8 @@
 """Studies: fair, repeatable, resumable, and told apart."""
 
 import json
+import multiprocessing
+import time
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,8 @@ def test_losses_are_parsed_with_their_options() -> None:
     [
         ("two-wya", "did you mean 'two-way'"),
         ("bce,binary-cross-entropy", "stands twice"),
+        ("focal,focal(gamma=2)", "stands twice"),
+        ("focal(gamma=1,gamma=2)", "cannot read the loss"),
         (" , ", "no loss in"),
         ("focal(reduction='none')", "leave out reduction"),
         ("focal(gamma=2", "cannot read the loss"),
@@ -175,6 +179,30 @@ def test_a_folder_of_another_study_is_refused_with_the_difference(table: data.La
         studies.study(plan_for(table, "bce", seeds=1), table.select(np.arange(100)), tmp_path / "s", workers=1)
 
 
+def test_a_second_process_is_kept_out(table: data.LabelTable, tmp_path: Path) -> None:
+    plan = plan_for(table, "bce", seeds=1)
+    with folder.only_here(tmp_path / "s"), pytest.raises(StudyError, match="another process is running this study"):
+        studies.study(plan, table, tmp_path / "s", workers=1)
+    studies.study(plan, table, tmp_path / "s", workers=1)
+
+
+def test_a_folder_without_a_finished_run_may_become_another_study(table: data.LabelTable, tmp_path: Path) -> None:
+    (tmp_path / "s" / "runs").mkdir(parents=True)
+    (tmp_path / "s/study.json").write_text(json.dumps({"format": 1, "rarecall": "0", "study": {"source": "other"}}))
+    finish(plan_for(table, "bce", seeds=1), table, tmp_path / "s")
+    assert folder.read_identity(tmp_path / "s")["source"] == table.source
+
+
+def test_a_study_leaves_the_processes_of_its_caller_alone(table: data.LabelTable, tmp_path: Path) -> None:
+    own = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    own.start()
+    finish(plan_for(table, "bce", seeds=1), table, tmp_path / "s", workers=2)
+    assert own.is_alive()
+    own.terminate()
+    own.join()
+    own.close()
+
+
 def test_a_folder_that_is_no_study_or_a_later_one(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x/thesis.doc").write_text("years of work")
@@ -217,6 +245,10 @@ def test_results_come_back_from_the_folder(table: data.LabelTable, tmp_path: Pat
     (tmp_path / "s/summary.json").unlink()
     with pytest.raises(StudyError, match="not finished"):
         Results.read(tmp_path / "s")
+    for damaged in ("{}", "[]", "null"):
+        (tmp_path / "s/summary.json").write_text(damaged)
+        with pytest.raises(StudyError, match="results are damaged"):
+            Results.read(tmp_path / "s")
 
 
 def entry(loss: str, mean: float, low: float, high: float, **figures: float) -> dict[str, object]:
@@ -250,6 +282,12 @@ def test_the_verdict_tells_beaten_from_level() -> None:
 def test_the_verdict_is_modest_about_few_seeds(seeds: int, words: str | None) -> None:
     said = " ".join(verdict(summary_of(entry("two-way", 0, 0, 0), seeds=seeds)))
     assert (words in said) if words else ("seeds are few" not in said)
+
+
+def test_the_verdict_says_when_validation_cannot_tell() -> None:
+    tied = [entry("two-way", 0, 0, 0), entry("dr", -0.5, -1.5, 0.4)]
+    tied[1]["validation"] = tied[0]["validation"]
+    assert any("cannot tell the losses apart" in sentence for sentence in verdict(summary_of(*tied)))
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
