@@ -69,19 +69,7 @@ def load_backbone(
     options = card.get("model_options", {}) if name == card.get("model", name) else {}
     if not timm.is_model(name):
         raise ModelError(_unknown_model(name))
-    try:
-        for chatty in ("timm", "huggingface_hub"):
-            logging.getLogger(chatty).setLevel(logging.CRITICAL)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # random weights are the same in every process, as the cache expects
-            network: Any = timm.create_model(name, pretrained=weights == "pretrained", **options)
-    except Exception as error:  # noqa: BLE001 - timm and the hub raise many kinds when a download fails
-        if weights != "pretrained":
-            raise ModelError(f"{name}: cannot be built with {options}: {error}") from None
-        raise ModelError(
-            f"the pretrained weights of {name} could not be fetched ({type(error).__name__}): "
-            "check the network, or pass --weights FILE.safetensors"
-        ) from None
+    network = _create(name, weights, options)
     fetched = timm.data.resolve_model_data_config(network)
     if file:
         _fill(network, file)
@@ -101,14 +89,39 @@ def load_backbone(
         "device": device,
     }
     backbone = Backbone(network, description)
+    _try(backbone, name)
+    return backbone
+
+
+def _create(name: str, weights: str, options: dict[str, Any]) -> Any:
+    """Build the network, whose weights timm fetches if they are to be pretrained."""
+    import timm
+
+    for chatty in ("timm", "huggingface_hub"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # random weights are the same in every process, as the cache expects
+            return timm.create_model(name, pretrained=weights == "pretrained", **options)
+    except Exception as error:  # noqa: BLE001 - timm and the hub raise many kinds when a download fails
+        if weights != "pretrained":
+            raise ModelError(f"{name}: cannot be built with {options}: {error}") from None
+        raise ModelError(
+            f"the pretrained weights of {name} could not be fetched ({type(error).__name__}): "
+            "check the network, or pass --weights FILE.safetensors"
+        ) from None
+
+
+def _try(backbone: Backbone, name: str) -> None:
+    """Send one empty image through, so that a size that does not fit is refused before any work."""
+    height, width = backbone.image_size
     try:
         _ = backbone.width
     except Exception as error:  # noqa: BLE001 - each architecture refuses a size in its own way
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"{name} cannot take images of {size[0]}x{size[1]}: {reason}: pass another --image-size"
+            f"{name} cannot take images of {height}x{width}: {reason}: pass another --image-size"
         ) from None
-    return backbone
 
 
 class _Card(BaseModel):

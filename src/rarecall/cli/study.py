@@ -87,27 +87,33 @@ def study(
         rates=grid,
     )  # fmt: skip
     plan = studies.Plan(losses=wanted, seeds=seeds, protocol=protocol)
-    left_out: list[str] = []
-    backbone = None
-    if table.features is not None:
-        for option, value in (("--model", model), ("--weights", weights), ("--image-size", image_size)):
-            if value is not None:
-                raise OptionError(f"{option} {value}: {table.source} has features, not images: leave it out")
-    else:
+    if table.features is None:
         table, backbone, left_out = _features(table, model, weights, size, strict)
+    else:
+        _refuse_options_for_images(table, {"--model": model, "--weights": weights, "--image-size": image_size})
+        backbone, left_out = None, []
     table, taken = data.complete_split(table)
     studies.check_learnable(table)
     facts = data.audit(table)
-    for sentence in [*left_out, *facts.warnings]:
-        _options.say("warning", sentence)
-    for sentence in [*taken, *facts.advice]:
-        _options.say("note", sentence)
+    _say_what_was_found([*left_out, *facts.warnings], [*taken, *facts.advice])
     finished = _run(plan, table, backbone, out, workers)
     results = studies.collect(finished, facts, _command(), left_out + taken)
     results.write(out)
     write_text(out / "report.html", page.render(results))
     terminal.print_leaderboard(results.summary, _options.output)
     _options.output.print(f"\nreport: {out / 'report.html'}", soft_wrap=True)
+
+
+def _refuse_options_for_images(table: "LabelTable", options: dict[str, str | None]) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise OptionError(f"{option} {value}: {table.source} has features, not images: leave it out")
+
+
+def _say_what_was_found(warnings: list[str], notes: list[str]) -> None:
+    for kind, sentences in (("warning", warnings), ("note", notes)):
+        for sentence in sentences:
+            _options.say(kind, sentence)
 
 
 def _features(
