@@ -179,10 +179,11 @@ def _executor(out: Path, table: LabelTable, workers: int) -> Iterator[Execute]:
 
 def _save_array(path: Path, array: np.ndarray) -> None:
     """As `numpy.save`, whose error on a full disk does not say that it is full."""
+    array = np.ascontiguousarray(array)
     try:
         with path.open("wb") as file:
             np.lib.format.write_array_header_2_0(file, np.lib.format.header_data_from_array_1_0(array))
-            file.write(np.ascontiguousarray(array).view(np.uint8).data)
+            file.write(array.view(np.uint8).data)
     except OSError as error:
         error.filename = str(path)
         raise
