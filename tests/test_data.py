@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from rarecall import data
 from rarecall.data import features
@@ -205,47 +204,6 @@ def test_contradictions_mangled_names_and_labels_without_contrast_are_named() ->
 
 
 # --- images and features -----------------------------------------------------------------------------------
-
-
-def test_an_image_is_resized_and_upright(tmp_path: Path) -> None:
-    image = Image.new("RGB", (40, 20), (250, 0, 0))
-    exif = image.getexif()
-    exif[0x0112] = 6  # the camera was turned by a quarter
-    image.save(tmp_path / "turned.jpg", exif=exif)
-    image.paste((0, 0, 250), (0, 0, 20, 20))
-    image.save(tmp_path / "halves.jpg", exif=exif)
-    assert read_image(tmp_path / "turned.jpg", (8, 4)).shape == (3, 8, 4)  # type: ignore[union-attr]
-    halves = read_image(tmp_path / "halves.jpg", (40, 20))
-    assert isinstance(halves, torch.Tensor)
-    assert halves[2, :15].float().mean() > 200  # the left half, blue, is now the upper one
-    assert halves[0, 25:].float().mean() > 200
-
-
-def test_images_of_every_depth_keep_their_range(tmp_path: Path) -> None:
-    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
-    Image.fromarray(ramp).save(tmp_path / "deep.png")
-    Image.fromarray((ramp >> 8).astype(np.uint8)).save(tmp_path / "flat.png")
-    Image.fromarray((ramp >> 8).astype(np.uint8)).convert("CMYK").save(tmp_path / "print.jpg", quality=100)
-    palette = Image.fromarray((ramp >> 8).astype(np.uint8)).convert("P")
-    palette.save(tmp_path / "palette.png", transparency=bytes(range(256)))
-    flat = read_image(tmp_path / "flat.png", (16, 16))
-    assert isinstance(flat, torch.Tensor)
-    for name in ("deep.png", "print.jpg", "palette.png"):
-        image = read_image(tmp_path / name, (16, 16))
-        assert isinstance(image, torch.Tensor), image
-        assert (image.float() - flat.float()).abs().mean() < 3
-
-
-def test_pixels_without_a_known_range_are_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / "x.tiff")
-    assert read_image(tmp_path / "x.tiff", (8, 8)) == "not a readable image (ValueError)"
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0 not a picture", b"plain words"])
-def test_what_is_no_image_is_said_and_not_raised(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "x.jpg").write_bytes(content)
-    assert isinstance(read_image(tmp_path / "x.jpg", (8, 8)), str)
-    assert read_image(tmp_path / "none.jpg", (8, 8)) == "no such file"
 
 
 @pytest.fixture(scope="module")

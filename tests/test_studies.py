@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 
-from rarecall import data, metrics, studies
+from rarecall import data, folders, metrics, studies
 from rarecall.errors import DataError, OptionError, StudyError
 from rarecall.studies import folder, runs
 from rarecall.studies.heads import train_head
@@ -185,7 +185,10 @@ def test_a_folder_of_another_study_is_refused_with_the_difference(table: data.La
 
 def test_a_second_process_is_kept_out(table: data.LabelTable, tmp_path: Path) -> None:
     plan = plan_for(table, "bce", seeds=1)
-    with folder.only_here(tmp_path / "s"), pytest.raises(StudyError, match="another process is running this study"):
+    with (
+        folder.STUDY.only_here(tmp_path / "s"),
+        pytest.raises(StudyError, match="another process is running this study"),
+    ):
         studies.study(plan, table, tmp_path / "s", workers=1)
     studies.study(plan, table, tmp_path / "s", workers=1)
 
@@ -194,7 +197,7 @@ def test_a_folder_without_a_finished_run_may_become_another_study(table: data.La
     (tmp_path / "s" / "runs").mkdir(parents=True)
     (tmp_path / "s/study.json").write_text(json.dumps({"format": 1, "rarecall": "0", "study": {"source": "other"}}))
     finish(plan_for(table, "bce", seeds=1), table, tmp_path / "s")
-    assert folder.read_identity(tmp_path / "s")["source"] == table.source
+    assert folder.STUDY.read_identity(tmp_path / "s")["source"] == table.source
 
 
 def test_a_study_leaves_the_processes_of_its_caller_alone(table: data.LabelTable, tmp_path: Path) -> None:
@@ -211,16 +214,16 @@ def test_a_folder_that_is_no_study_or_a_later_one(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x/thesis.doc").write_text("years of work")
     with pytest.raises(StudyError, match="is not empty and holds no study"):
-        folder.check_folder(tmp_path / "x")
+        folder.STUDY.check(tmp_path / "x")
     (tmp_path / "file").write_text("")
     with pytest.raises(StudyError, match="is a file"):
-        folder.check_folder(tmp_path / "file")
-    (tmp_path / "x/study.json").write_text(json.dumps({"format": folder.FORMAT + 1, "rarecall": "9.0", "study": {}}))
+        folder.STUDY.check(tmp_path / "file")
+    (tmp_path / "x/study.json").write_text(json.dumps({"format": folders.FORMAT + 1, "rarecall": "9.0", "study": {}}))
     with pytest.raises(StudyError, match=r"written by rarecall 9\.0, later than"):
-        folder.check_folder(tmp_path / "x")
+        folder.STUDY.check(tmp_path / "x")
     (tmp_path / "x/study.json").write_text("{")
     with pytest.raises(StudyError, match="is damaged"):
-        folder.check_folder(tmp_path / "x")
+        folder.STUDY.check(tmp_path / "x")
 
 
 # --- results -----------------------------------------------------------------------------------------------
@@ -300,8 +303,8 @@ def test_a_part_without_any_positive_is_refused(table: data.LabelTable, part: st
     labels[table.part(part)] = 0
     barren = data.LabelTable(table.items, table.names, labels, table.split, "t", None, table.features)
     with pytest.raises(DataError, match=f"no class has a positive in the {part} part"):
-        studies.check_learnable(barren)
-    studies.check_learnable(table)
+        data.check_learnable(barren)
+    data.check_learnable(table)
 
 
 def test_a_class_without_any_positive_has_a_defined_result(table: data.LabelTable, tmp_path: Path) -> None:

@@ -2,18 +2,35 @@
 
 >>> from rarecall import losses, metrics, data
 
+`rarecall.load(run)` is the model of a run folder, ready to predict.
+
 The submodules load PyTorch only when they are used, so that `import rarecall` and
 `rarecall --help` answer at once.
 """
 
 from importlib import import_module
-from types import ModuleType
+from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "data", "errors", "labels", "losses", "metrics", "models", "reports", "studies"]
+__all__ = [
+    "__version__",
+    "data",
+    "errors",
+    "inference",
+    "labels",
+    "load",
+    "losses",
+    "metrics",
+    "models",
+    "reports",
+    "studies",
+    "training",
+]
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        return import_module("rarecall.inference").Predictor.load
     if name in __all__:
         return import_module(f"rarecall.{name}")
     raise AttributeError(f"module 'rarecall' has no attribute {name!r}")

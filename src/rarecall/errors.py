@@ -4,8 +4,9 @@
     ├── OptionError   (ValueError)   an option that is unknown or out of range
     ├── ShapeError    (ValueError)   tensors that do not fit together
     ├── DataError                    a data set that cannot be read as what it should be
-    ├── ModelError                   a backbone or a weights file that cannot be used
-    └── StudyError                   an output folder that cannot be continued
+    ├── ModelError                   a backbone, a weights file or a run folder that cannot be used
+    ├── TrainingError                a training that cannot go on
+    └── StudyError                   a study that cannot go on
 
 A message is one line that says what, where and what to do; the command line prints it and exits with 2.
 """
@@ -31,11 +32,15 @@ class DataError(RarecallError):
 
 
 class ModelError(RarecallError):
-    """A backbone or a weights file that cannot be used."""
+    """A backbone, a weights file or a run folder that cannot be used."""
+
+
+class TrainingError(RarecallError):
+    """A training that cannot go on: its folder, its loss, its memory or its workers."""
 
 
 class StudyError(RarecallError):
-    """An output folder that cannot be continued."""
+    """A study that cannot go on: its folder or its workers."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:

@@ -2,22 +2,25 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Put a whole file in place in one step.
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to fill that takes its place in one step at the end, and vanishes if the block fails.
 
     A process killed at any moment leaves the old file or the new one, never a part; a write that fails
     (a disk that is full) leaves the old one and nothing beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
     part = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
+        yield part
+        with part.open("rb") as file:
             os.fsync(file.fileno())
         part.chmod(0o666 & ~_umask())
         part.replace(path)
@@ -26,6 +29,12 @@ def write_bytes(path: Path, data: bytes) -> None:
         if isinstance(error, OSError):
             error.filename = str(path)
         raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Put a whole file in place in one step."""
+    with replacing(path) as part:
+        part.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:

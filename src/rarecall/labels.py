@@ -47,3 +47,18 @@ def tiers(positives: Int[np.ndarray, " classes"]) -> list[str]:
     ['head', 'medium', 'medium', 'tail', 'tail']
     """
     return ["head" if n >= HEAD_POSITIVES else "medium" if n >= MEDIUM_POSITIVES else "tail" for n in positives]
+
+
+def measured_groups(
+    targets: LabelMatrix, train_positives: Int[np.ndarray, " classes"]
+) -> dict[str, Int[np.ndarray, " members"]]:
+    """Class numbers of all, head, medium and tail classes that have a positive in `targets`; empty ones left out.
+
+    >>> measured_groups(np.array([[1, 0, 1]], np.int8), np.array([100, 30, 5]))
+    {'all': array([0, 2]), 'head': array([0]), 'tail': array([2])}
+    """
+    measured = (targets == PRESENT).any(0)
+    tier = np.array(tiers(train_positives))
+    members = {"all": np.flatnonzero(measured)}
+    members |= {name: np.flatnonzero(measured & (tier == name)) for name in TIERS}
+    return {name: rows for name, rows in members.items() if len(rows)}

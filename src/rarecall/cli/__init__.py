@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from rarecall.cli import audit, report, study
+from rarecall.cli import audit, evaluate, predict, report, study, train
 from rarecall.errors import RarecallError
 
 app = typer.Typer(
@@ -22,6 +22,9 @@ app = typer.Typer(
 )
 app.command()(audit.audit)
 app.command()(study.study)
+app.command()(train.train)
+app.command()(predict.predict)
+app.command()(evaluate.evaluate)
 app.command()(report.report)
 
 # Typer brings its own copy of Click or uses the installed one, by version; this is its class in either.

@@ -1,12 +1,19 @@
 """Options and output that several commands share."""
 
 import re
-from typing import Annotated, Any
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from rarecall.errors import OptionError
+
+if TYPE_CHECKING:
+    from rarecall.data import LabelTable
+    from rarecall.models import Backbone
 
 output = Console(soft_wrap=False, highlight=False)
 messages = Console(stderr=True, highlight=False)
@@ -24,6 +31,31 @@ ImageColumn = Annotated[str | None, typer.Option(help="Column of a CSV that name
 TagsColumn = Annotated[str | None, typer.Option(help="Column of a CSV that lists tags.")]
 SplitColumn = Annotated[str | None, typer.Option(help="Column of a CSV that says train, val or test.")]
 Separator = Annotated[str | None, typer.Option(help="Separator between tags. Default: found among | ; ,")]
+
+BackboneModel = Annotated[
+    str | None, typer.Option(help="timm backbone. Default: the one named beside the weights, or resnet18.")
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="`pretrained` (default), `none`, or a .safetensors file with perhaps a JSON beside it."),
+]
+ImageSize = Annotated[str | None, typer.Option(help="Height x width, as in 128x64. Default: the backbone's own.")]
+Hidden = Annotated[int | None, typer.Option(min=0, help="Units of the hidden layer; 0 for a linear head.")]
+Dropout = Annotated[float | None, typer.Option(min=0, max=0.99, help="Dropout before the last layer.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs. Default 30 for heads, 12 for whole networks.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Default 128 for heads (digits 64), 64 for whole networks.")]
+WeightDecay = Annotated[float | None, typer.Option(min=0, help="Default 0.01.")]
+Augmentation = Annotated[
+    str | None,
+    typer.Option(
+        help="Of training images: `none`, `plain` (flip; default) or `pedestrian` (crop, flip, turn, colour)."
+    ),
+]
+Device = Annotated[str, typer.Option(help="`auto` (a GPU if there is one), `cpu` or `cuda`.")]
+LoaderWorkers = Annotated[
+    int | None, typer.Option(min=0, help="Processes that load images. Default: one for each core beside a GPU, else 1.")
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that `rarecall train` wrote.")]
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -65,3 +97,49 @@ def parse_rates(text: str | None) -> tuple[float, ...] | None:
 def say(kind: str, sentence: str) -> None:
     """One line on stderr: a `warning` about something lost, or a `note`."""
     messages.print(f"{kind}: {sentence}", markup=False, soft_wrap=True)
+
+
+def load_table(spec: str, **options: Any) -> "LabelTable":
+    """The data set, with the options that were given."""
+    from rarecall import data
+
+    return data.load(spec, **given(**options))
+
+
+def load_backbone(model: str | None, weights: str | None, size: tuple[int, int] | None) -> "Backbone":
+    """The backbone; says beforehand that its weights may have to be fetched."""
+    from rarecall.models import load_backbone
+
+    if weights in (None, "pretrained"):
+        say("note", "fetching pretrained weights unless they are cached; without a network, pass --weights FILE")
+    return load_backbone(model, weights or "pretrained", size)
+
+
+def refuse_for_features(table: "LabelTable", **options: Any) -> None:
+    """Refuse options of a backbone for a table of features.
+
+    Raises:
+        OptionError: one was given.
+    """
+    for option, value in given(**options).items():
+        flag = "--" + option.replace("_", "-")
+        raise OptionError(f"{flag} {value}: {table.source} has features, not images: leave it out")
+
+
+def parse_milestones(text: str | None) -> tuple[float, ...] | None:
+    """Epochs separated by commas.
+
+    >>> parse_milestones("5, 8")
+    (5.0, 8.0)
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(sorted(float(part) for part in text.split(",")))
+    except ValueError:
+        raise OptionError(f"--milestones {text}: write epochs separated by commas, as in 5,8") from None
+
+
+def command_line() -> str:
+    """The command as it was typed."""
+    return shlex.join(["rarecall", *sys.argv[1:]])

@@ -30,13 +30,13 @@ def audit(
     from rarecall.files import write_bytes, write_text
     from rarecall.reports import figures, terminal
 
-    options = _options.given(
-        blank=blank, unlisted=unlisted, images=images, image_column=image_column, tags_column=tags_column,
-        split_column=split_column, separator=separator,
-    )  # fmt: skip
     if out.exists() and not out.is_dir():
         raise OptionError(f"--out {out}: is a file, not a folder: pass another")
-    facts = data.audit(data.load(spec, **options))
+    table = _options.load_table(
+        spec, blank=blank, unlisted=unlisted, images=images, image_column=image_column, tags_column=tags_column,
+        split_column=split_column, separator=separator,
+    )  # fmt: skip
+    facts = data.audit(table)
     terminal.print_audit(facts, _options.output)
     write_text(out / "audit.json", json.dumps(facts.as_dict(), indent=1))
     write_bytes(out / "audit.png", figures.to_png(figures.class_counts(facts.as_dict(), figures.WIDE)))

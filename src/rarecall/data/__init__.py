@@ -5,11 +5,11 @@ from typing import Any
 from rarecall.data import formats
 from rarecall.data.audit import Audit, audit
 from rarecall.data.builtin import digits, is_builtin
-from rarecall.data.splits import complete_split
+from rarecall.data.splits import check_learnable, complete_split
 from rarecall.data.table import LabelTable
 from rarecall.errors import OptionError, unknown_name
 
-__all__ = ["Audit", "LabelTable", "audit", "complete_split", "load"]
+__all__ = ["Audit", "LabelTable", "audit", "check_learnable", "complete_split", "load"]
 
 
 def load(spec: str, **options: Any) -> LabelTable:

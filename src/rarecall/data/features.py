@@ -29,7 +29,7 @@ from rarecall.files import write_bytes
 from rarecall.models import Backbone
 
 BLOCK, BATCH = 256, 64
-FORMAT = 1  # raised when decoding or pooling changes
+FORMAT = 2  # raised when decoding or pooling changes
 
 
 def cache_folder() -> Path:
@@ -76,6 +76,39 @@ def extract(
     readable[list(reasons)] = False
     kept = table.select(readable)
     return replace(kept, root=None, features=torch.cat(blocks).numpy()[readable]), notes
+
+
+def without_unreadable(
+    table: LabelTable, *, strict: bool = False, decode: bool = False
+) -> tuple[LabelTable, list[str]]:
+    """The table without the images that are not there, and a sentence on them.
+
+    Args:
+        table: a table of images.
+        strict: refuse such a data set; every image is then read in full.
+        decode: leave out what cannot be read, too, which takes the time to read every image.
+
+    Raises:
+        DataError: there is no image at all, or one cannot be read under `strict`.
+    """
+    assert table.root is not None
+    paths = [table.root / item for item in table.items]
+    if strict or decode:
+        with ThreadPoolExecutor() as threads, warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            found = list(threads.map(_why_unreadable, paths))
+    else:
+        found = [None if path.is_file() else "no such file" for path in paths]
+    reasons = {row: reason for row, reason in enumerate(found) if reason}
+    notes = _left_out(table, reasons, strict)
+    readable = np.ones(len(table), bool)
+    readable[list(reasons)] = False
+    return table.select(readable), notes
+
+
+def _why_unreadable(path: Path) -> str | None:
+    image = read_image(path, (8, 8))
+    return image if isinstance(image, str) else None
 
 
 def _left_out(table: LabelTable, reasons: dict[int, str], strict: bool) -> list[str]:

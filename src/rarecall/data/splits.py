@@ -46,6 +46,23 @@ def complete_split(table: LabelTable) -> tuple[LabelTable, list[str]]:
     return table, notes
 
 
+def check_learnable(table: LabelTable) -> None:
+    """Refuse a table that nothing can be learnt from, chosen on or measured on.
+
+    Raises:
+        DataError: fewer rows than classes, or a part without any positive.
+    """
+    if len(table) < len(table.names):
+        raise DataError(
+            f"{table.source}: {len(table)} rows for {len(table.names)} classes: labels need one row per item "
+            "and one column per class; merge or drop classes, or add rows"
+        )
+    needs = {"train": "nothing can be learnt", "val": "no epoch can be chosen", "test": "nothing can be measured"}
+    for part, consequence in needs.items():
+        if not (table.labels[table.part(part)] == PRESENT).any():
+            raise DataError(f"{table.source}: no class has a positive in the {part} part, so {consequence}")
+
+
 def stratified(labels: LabelMatrix, fraction: float, seed: int) -> np.ndarray:
     """Row numbers of a part with about `fraction` of the rows and of every class's positives.
 

@@ -2,6 +2,7 @@
 
 from rarecall.metrics._decisions import Decisions, fit_thresholds, precision_recall_f1
 from rarecall.metrics._ranking import average_precision, mean_average_precision, mean_of_present
+from rarecall.metrics._summary import summarise
 
 __all__ = [
     "Decisions",
@@ -10,4 +11,5 @@ __all__ = [
     "mean_average_precision",
     "mean_of_present",
     "precision_recall_f1",
+    "summarise",
 ]

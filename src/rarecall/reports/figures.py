@@ -12,6 +12,9 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
+
+from rarecall import metrics
 
 Size = tuple[float, float]
 WIDE: Size = (9.2, 4.2)
@@ -60,7 +63,7 @@ def sparsity_wall(rows: pl.DataFrame, losses: list[str], size: Size) -> Figure:
         if positives.max() > limit:
             axes.axvline(limit, color="#999999", linewidth=0.8, linestyle=":")
     axes.set_xlabel("positives in train (dotted: 20 and 100)" if size[0] > 6 else "positives in train")
-    axes.set_ylabel("test AP, %")
+    axes.set_ylabel("AP, %")
     axes.set_ylim(0, None)
     _legend(figure, axes, size)
     return figure
@@ -86,7 +89,7 @@ def per_class(rows: pl.DataFrame, losses: list[str], size: Size) -> Figure:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.set_xlim(0, None)
-    axes.set_xlabel("test AP, % (positives in train)")
+    axes.set_xlabel("AP, % (positives in train)")
     _legend(figure, axes, size)
     return figure
 
@@ -130,6 +133,47 @@ def convergence(summary: Mapping[str, Any], size: Size) -> Figure:
         axes.fill_between(x, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation mAP@class, %")
+    _legend(figure, axes, size)
+    return figure
+
+
+def run_convergence(history: list[dict[str, Any]], epoch: int, size: Size) -> Figure:
+    """The losses and validation mAP@class of one training, and the epoch that was kept."""
+    stacked = size[0] < 6
+    figure = Figure(figsize=(size[0], size[1] * (1.5 if stacked else 1)), layout="constrained")
+    panels = figure.subplots(2, 1) if stacked else figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    for name, colour, label in (("train_loss", COLOURS[0], "train"), ("val_loss", COLOURS[1], "validation")):
+        values = [np.nan if row[name] is None else row[name] for row in history]
+        panels[0].plot(epochs, values, color=colour, linewidth=2, marker="o", markersize=3, label=label)
+    panels[0].set_ylabel("loss")
+    panels[0].legend()
+    values = [np.nan if row["val_map_class"] is None else 100 * row["val_map_class"] for row in history]
+    panels[1].plot(epochs, values, color=COLOURS[2], linewidth=2, marker="o", markersize=3)
+    panels[1].set_ylabel("validation mAP@class, %")
+    for axes in panels:
+        axes.axvline(epoch, color="#555555", linewidth=1, linestyle=":")
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def threshold_shift(logits: Tensor, targets: Tensor, thresholds: Tensor, size: Size) -> Figure:
+    """Mean precision, recall and F1 over classes, with all thresholds moved by the same number of logits."""
+    figure, axes = _canvas(size)
+    reach = max(float(logits.std(0).median()), 1e-3) * 2.5
+    shifts = np.linspace(-reach, reach, 61)
+    found = [metrics.precision_recall_f1(logits >= thresholds + shift, targets) for shift in shifts]
+    present = (targets > 0).any(0)
+    for name, colour, label in (
+        ("precision", COLOURS[0], "precision"), ("recall", COLOURS[1], "recall"), ("f1", COLOURS[2], "F1"),
+    ):  # fmt: skip
+        values = [100 * float(getattr(decisions, name)[present].nanmean()) for decisions in found]
+        axes.plot(shifts, values, color=colour, linewidth=2, label=label)
+    axes.axvline(0, color="#555555", linewidth=1, linestyle=":")
+    axes.set_ylim(0, None)
+    axes.set_xlabel("all thresholds moved by (logits)")
+    axes.set_ylabel("mean over classes, %")
     _legend(figure, axes, size)
     return figure
 

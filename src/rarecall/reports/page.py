@@ -5,7 +5,7 @@ from typing import Any
 
 import matplotlib as mpl
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -17,6 +17,26 @@ def render(results: Results) -> str:
     """The page as HTML, from the results alone."""
     summary, rows = results.summary, results.rows
     losses = list(summary["losses"])
+    drawings: dict[str, Callable[[figures.Size], Figure]] = {
+        "wall": lambda size: figures.sparsity_wall(rows, losses, size),
+        "per_class": lambda size: figures.per_class(rows, losses, size),
+        "differences": lambda size: figures.differences(summary, size),
+        "convergence": lambda size: figures.convergence(summary, size),
+        "counts": lambda size: figures.class_counts(summary["data"], size),
+    }
+    return template("report.html").render(
+        summary=summary,
+        data=summary["data"],
+        figures={name: both_sizes(draw) for name, draw in drawings.items()},
+        names={name: title for name, title in wording.FIGURES.items() if name in summary["tuned"][0]["figures"]},
+        colours=figures.colours(losses),
+        classes=_class_table(rows),
+        most_classes=figures.MOST_CLASSES,
+    )
+
+
+def template(name: str) -> Template:
+    """A page's template, in which every text is escaped and a missing value is an error."""
     environment = Environment(
         loader=PackageLoader("rarecall.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -26,25 +46,10 @@ def render(results: Results) -> str:
         "deviation": wording.deviation,
         "interval": wording.interval,
     }
-    drawings: dict[str, Callable[[figures.Size], Figure]] = {
-        "wall": lambda size: figures.sparsity_wall(rows, losses, size),
-        "per_class": lambda size: figures.per_class(rows, losses, size),
-        "differences": lambda size: figures.differences(summary, size),
-        "convergence": lambda size: figures.convergence(summary, size),
-        "counts": lambda size: figures.class_counts(summary["data"], size),
-    }
-    return environment.get_template("report.html").render(
-        summary=summary,
-        data=summary["data"],
-        figures={name: _both_sizes(draw) for name, draw in drawings.items()},
-        names={name: title for name, title in wording.FIGURES.items() if name in summary["tuned"][0]["figures"]},
-        colours=figures.colours(losses),
-        classes=_class_table(rows),
-        most_classes=figures.MOST_CLASSES,
-    )
+    return environment.get_template(name)
 
 
-def _both_sizes(draw: Callable[[figures.Size], Figure]) -> Markup:
+def both_sizes(draw: Callable[[figures.Size], Figure]) -> Markup:
     """The figure drawn for wide and for narrow screens; the style sheet shows the one that fits."""
     drawn = []
     for name, size in (("wide", figures.WIDE), ("narrow", figures.NARROW)):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any
 
 from rich import box
@@ -11,6 +12,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -19,20 +21,91 @@ from rich.table import Table
 
 from rarecall.data.audit import Audit
 from rarecall.reports.wording import FIGURES, deviation, interval, number
+from rarecall.training import Silent
 
 MOST_CLASSES = 40
 
 
 @contextmanager
-def progress(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the time left; call it with how many are done and how many there are."""
+def progress(console: Console) -> Iterator["Bars"]:
+    """Bars with the time left; nothing where the output is not a terminal."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        yield Bars(bars)
+
+
+class Bars:
+    """One bar for each kind of work, made when it is first heard of."""
+
+    def __init__(self, bars: Progress) -> None:
+        self.bars = bars
+        self.tasks: dict[str, TaskID] = {}
+
+    def show(self, what: str, done: int, total: int | None) -> None:
+        """So much of all is done."""
+        if what not in self.tasks:
+            self.tasks[what] = self.bars.add_task(what, total=total)
+        self.bars.update(self.tasks[what], completed=done, total=total)
+
+    def bar(self, what: str) -> Callable[[int, int], None]:
+        """A function that shows this kind of work."""
+        return lambda done, total: self.show(what, done, total)
+
+
+class TrainingDisplay(Silent):
+    """A training on the terminal: a bar of steps, a line for each epoch, and what has to be said.
+
+    Within a study (`one_of_many`) only the bar and the warnings.
+    """
+
+    def __init__(self, bars: Bars, console: Console, *, one_of_many: bool = False) -> None:
+        self.bars, self.console, self.one_of_many = bars, console, one_of_many
+        self.start = perf_counter()
+
+    def step(self, done: int, total: int) -> None:
+        """Move the bar."""
+        self.bars.show("steps", done, total)
+
+    def epoch(self, history: list[dict[str, float]], best_epoch: int, epochs: int) -> None:
+        """One line: the losses, validation mAP@class, and whether it is the best so far."""
+        if self.one_of_many:
+            return
+        row = history[-1]
+        mark = "  best so far" if best_epoch == len(history) else ""
+        self.console.print(
+            f"epoch {len(history):>{len(str(epochs))}}/{epochs}  loss {row['train_loss']:.4g}  validation "
+            f"loss {row['val_loss']:.4g}, mAP@class {number(100 * row['val_map_class'])}{mark}  "
+            f"({perf_counter() - self.start:.0f} s)",
+            soft_wrap=True,
+        )
+
+    def say(self, kind: str, sentence: str) -> None:
+        """One line."""
+        if kind == "warning" or not self.one_of_many:
+            self.console.print(f"{kind}: {sentence}", markup=False, soft_wrap=True)
+
+
+def print_figures(figures: dict[str, dict[str, float | None]], title: str, console: Console) -> None:
+    """Figures in percent, one column for each part or way to decide."""
+    columns = list(figures)
+    table = _table(title, ["%", *columns])
+    for name, words in FIGURES.items():
+        if any(name in own for own in figures.values()):
+            table.add_row(words, *(number(figures[column].get(name)) for column in columns))
+    console.print("", table)
+
+
+def print_rarest(classes: list[dict[str, Any]], console: Console, most: int = 10) -> None:
+    """The classes with the fewest training positives, and how well they are found."""
+    ranked = sorted(classes, key=lambda row: row["positives_train"])[:most]
+    table = _table("the rarest classes", ["class", "train +", "here +", "AP", "precision", "recall", "F1"])
+    for row in ranked:
+        shares = (number(row[name]) for name in ("ap", "precision", "recall", "f1"))
+        table.add_row(escape(row["class"]), f"{row['positives_train']:,}", f"{row['positives']:,}", *shares)
+    console.print("", table)
 
 
 def print_leaderboard(summary: dict[str, Any], console: Console) -> None:

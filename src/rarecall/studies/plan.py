@@ -8,12 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rarecall import losses
 from rarecall.data.table import LabelTable
-from rarecall.errors import DataError, OptionError
-from rarecall.labels import PRESENT
+from rarecall.errors import OptionError
+from rarecall.models import head_defaults
+from rarecall.training.config import Recipe, Training, checked, recipe, training
 
 DEFAULT_LOSSES = ("binary-cross-entropy", "focal", "asymmetric", "two-way", "distributionally-robust")
 RATES = (1e-3, 3e-3, 1e-2)
 COMMON_RATE = 3e-3
+FINETUNING_RATES = (3e-4, 1e-3, 3e-3)
 
 
 class Protocol(BaseModel):
@@ -30,6 +32,17 @@ class Protocol(BaseModel):
     common_rate: float = COMMON_RATE
 
 
+class Finetuning(Recipe):
+    """How whole networks are trained: the same for every loss, seed and rate."""
+
+    rates: tuple[float, ...] = FINETUNING_RATES
+    common_rate: float = FINETUNING_RATES[1]
+
+    def training(self, loss: str, rate: float, seed: int) -> Training:
+        """The settings of one run."""
+        return training(Recipe(**self.model_dump(exclude={"rates", "common_rate"})), loss, rate=rate, seed=seed)
+
+
 class Plan(BaseModel):
     """A study: losses × seeds under one protocol."""
 
@@ -37,25 +50,31 @@ class Plan(BaseModel):
 
     losses: tuple[str, ...] = Field(DEFAULT_LOSSES, min_length=1)
     seeds: int = Field(5, ge=1)
-    protocol: Protocol = Protocol()
+    protocol: Protocol | Finetuning = Protocol()
 
 
 def default_protocol(table: LabelTable, **changes: Any) -> Protocol:
-    """The protocol for this kind of data, with the changes that are not None.
-
-    Images (features of a frozen backbone) get a linear head; feature tables one hidden layer of 256 with
-    dropout 0.5; pixel canvases a hidden layer of 64 on top of their own small network, in batches of 64.
-    """
-    if table.features is None:
-        kind: dict[str, Any] = {}
-    elif table.features.ndim == 2:
-        kind = {"hidden": 256, "dropout": 0.5}
-    else:
-        kind = {"hidden": 64, "batch_size": 64}
+    """The protocol for this kind of data (`models.head_defaults`), with the changes that are not None."""
+    kind = head_defaults(None if table.features is None else table.features.shape[1:])
     given = {name: value for name, value in changes.items() if value is not None}
     if given.get("hidden") == 0:
         kind["dropout"] = 0.0
     return Protocol(**{**kind, **given})
+
+
+def finetuning(table: LabelTable, rates: tuple[float, ...] | None = None, **changes: Any) -> Finetuning:
+    """The protocol of whole networks for this data, with the changes that are not None.
+
+    The common rate, at which all losses are compared besides their own ones, is the middle one of the grid.
+
+    Raises:
+        OptionError: a feature table, which has no backbone to tune.
+    """
+    if table.features is not None:
+        raise OptionError(f"--finetune: {table.source} has features, not images: leave it out")
+    rates = rates or FINETUNING_RATES
+    settings = recipe(table, **changes).model_dump()
+    return checked(Finetuning, **settings, rates=rates, common_rate=rates[len(rates) // 2])
 
 
 def parse_losses(text: str) -> tuple[str, ...]:
@@ -79,23 +98,6 @@ def parse_losses(text: str) -> tuple[str, ...]:
         if meaning in meanings[:place]:
             raise OptionError(f"{expressions[place]} stands twice in the losses: name each once")
     return expressions
-
-
-def check_learnable(table: LabelTable) -> None:
-    """Refuse a table that no study can say anything about.
-
-    Raises:
-        DataError: fewer rows than classes, or a part without any positive.
-    """
-    if len(table) < len(table.names):
-        raise DataError(
-            f"{table.source}: {len(table)} rows for {len(table.names)} classes: labels need one row per item "
-            "and one column per class; merge or drop classes, or add rows"
-        )
-    needs = {"train": "nothing can be learnt", "val": "no epoch can be chosen", "test": "nothing can be measured"}
-    for part, consequence in needs.items():
-        if not (table.labels[table.part(part)] == PRESENT).any():
-            raise DataError(f"{table.source}: no class has a positive in the {part} part, so {consequence}")
 
 
 def identity(plan: Plan, table: LabelTable, backbone: dict[str, Any] | None) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from rarecall import __version__, metrics
 from rarecall.data.audit import Audit
 from rarecall.errors import StudyError, listing
 from rarecall.files import write_bytes, write_text
-from rarecall.labels import TIERS, UNKNOWN, count, tiers
-from rarecall.studies.folder import read_identity
+from rarecall.labels import UNKNOWN, count, measured_groups, tiers
+from rarecall.studies.folder import STUDY
 from rarecall.studies.runner import Study
 from rarecall.studies.runs import Run, total_seconds
 from rarecall.studies.statistics import Difference, differences_to_best, mean_and_deviation
@@ -55,7 +55,7 @@ class Results:
         Raises:
             StudyError: the folder holds no finished study, or one of a later version.
         """
-        read_identity(out)
+        STUDY.read_identity(out)
         try:
             summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
             rows = pl.read_parquet(out / "results.parquet")
@@ -72,8 +72,8 @@ def collect(study: Study, facts: Audit, command: str, notes: list[str]) -> Resul
     """Compute the results of a study."""
     rows = pl.concat([_run_rows(study, run) for run in study.runs.values()])
     rows = rows.sort("loss", "rate", "seed", maintain_order=True)
-    groups = _groups(study)
     targets = _targets(study)
+    groups = measured_groups(targets.numpy(), _train_positives(study))
     losses = study.plan.losses
     settings = {
         "tuned": {loss: study.tuned(loss) for loss in losses},
@@ -117,15 +117,6 @@ def _train_positives(study: Study) -> np.ndarray:
     return count(study.table.labels[study.table.part("train")]).present
 
 
-def _groups(study: Study) -> dict[str, np.ndarray]:
-    """Class numbers of all, head, medium and tail classes that have a test positive; empty tiers are left out."""
-    measured = (_targets(study) > 0).any(0).numpy()
-    tier = np.array(tiers(_train_positives(study)))
-    members = {"all": np.flatnonzero(measured)}
-    members |= {name: np.flatnonzero(measured & (tier == name)) for name in TIERS}
-    return {name: rows for name, rows in members.items() if len(rows)}
-
-
 def _run_rows(study: Study, run: Run) -> pl.DataFrame:
     """One row per class."""
     targets, table = _targets(study), study.table
@@ -166,7 +157,7 @@ def _leaderboard(
     """One entry per loss, the best mAP@class first; figures in percent."""
     entries = []
     for loss, own in runs.items():
-        values = [_figures(run, targets, groups) for run in own]
+        values = [metrics.summarise(run.scores, targets, run.thresholds, groups) for run in own]
         figures = {}
         for name in values[0]:
             mean, deviation = mean_and_deviation([value[name] for value in values])
@@ -185,18 +176,6 @@ def _leaderboard(
             }
         )
     return sorted(entries, key=lambda entry: -entry["figures"]["map_class"]["mean"])
-
-
-def _figures(run: Run, targets: torch.Tensor, groups: dict[str, np.ndarray]) -> dict[str, float]:
-    ap = metrics.average_precision(run.scores, targets)
-    f1 = metrics.precision_recall_f1(run.scores >= run.thresholds, targets).f1
-    figures = {
-        "map_class": ap.nanmean(),
-        "map_sample": metrics.mean_average_precision(run.scores, targets, way="sample"),
-        "macro_f1": f1.nanmean(),
-        **{f"map_{group}": ap[members].nanmean() for group, members in groups.items() if group != "all"},
-    }
-    return {name: float(value) for name, value in figures.items()}
 
 
 def _rates(study: Study) -> dict[str, Any]:

@@ -16,25 +16,23 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for_end
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from rarecall.data.table import PARTS, LabelTable
 from rarecall.errors import StudyError
+from rarecall.models import Backbone
 from rarecall.studies import folder, runs
 from rarecall.studies import plan as plans
+from rarecall.studies.finetuning import Finetuner
 from rarecall.studies.heads import Part, Parts, train_head
-from rarecall.studies.plan import Plan
+from rarecall.studies.plan import Finetuning, Plan
 from rarecall.studies.runs import Job, Run
+from rarecall.training import Listener, Silent
 
-
-class Progress(Protocol):
-    """What the runner tells of its progress."""
-
-    def __call__(self, done: int, total: int) -> object:
-        """So many runs are finished, of at most so many."""
+Progress = Callable[[int, int], object]  # so many runs are finished, of at most so many
 
 
 def _silent(done: int, total: int) -> None:
@@ -71,9 +69,11 @@ def study(
     table: LabelTable,
     out: Path,
     *,
-    backbone: dict[str, Any] | None = None,
+    backbone: Backbone | None = None,
     workers: int | None = None,
     progress: Progress = _silent,
+    listener: Listener | None = None,
+    device: str = "auto",
 ) -> Study:
     """Do every run that is not yet in the folder.
 
@@ -84,25 +84,32 @@ def study(
         plan: the losses, the number of seeds and the protocol.
         table: features, labels and a complete split.
         out: the folder of the study, new or to be continued.
-        backbone: what the features came from; part of what the study is.
-        workers: processes; default one for each core. 1 stays in this process.
+        backbone: what the features came from, or what is fine-tuned; part of what the study is.
+        workers: processes; default one for each core. 1 stays in this process. Fine-tuning does one run after
+            the other, and these are its processes that load images.
         progress: called after each run.
+        listener: told of each step of a fine-tuning.
+        device: of a fine-tuning.
 
     Raises:
         StudyError: the folder holds something else, or a worker died.
     """
-    with folder.only_here(out):
-        where = folder.open_folder(out, plans.identity(plan, table, backbone))
-        return _finish(plan, table, out, where, backbone, workers or _cores(), progress)
+    with folder.STUDY.only_here(out):
+        description = backbone.description if backbone else None
+        where = folder.open_folder(out, plans.identity(plan, table, description))
+        if isinstance(plan.protocol, Finetuning):
+            assert backbone is not None
+            own = Finetuner(table, backbone, out / ".training", listener or Silent(), device, workers)
+            return _finish(plan, table, where, description, contextlib.nullcontext(own), progress)
+        return _finish(plan, table, where, description, _executor(out, table, workers or _cores()), progress)
 
 
 def _finish(
     plan: Plan,
     table: LabelTable,
-    out: Path,
     where: Path,
     backbone: dict[str, Any] | None,
-    workers: int,
+    executor: contextlib.AbstractContextManager["Execute"],
     progress: Progress,
 ) -> Study:
     """Load the runs that are there and do the others."""
@@ -110,7 +117,7 @@ def _finish(
     protocol, losses = plan.protocol, plan.losses
     rates = sorted({*protocol.rates, protocol.common_rate})
     first = [Job(loss, rate, 0) for loss in losses for rate in rates]
-    with _executor(out, table, workers) as execute:
+    with executor as execute:
 
         def run_all(jobs: Sequence[Job], later: int) -> None:
             missing = []
@@ -138,7 +145,7 @@ def _finish(
     return Study(plan, table, backbone, chosen, done)
 
 
-Execute = Callable[[Sequence[Job], plans.Protocol, Path], Iterator[Run]]
+Execute = Callable[[Sequence[Job], Any, Path], Iterator[Run]]  # jobs, their protocol, the folder of runs
 _parts: Parts | None = None  # of the process: set once, used by every run
 
 

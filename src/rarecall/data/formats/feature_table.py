@@ -39,13 +39,34 @@ def read(path: Path, *, blank: str | None = None, unlisted: str | None = None) -
     return _read_npz(path)
 
 
-def _read_npz(path: Path) -> LabelTable:
+def read_features(path: Path) -> tuple[list[str], np.ndarray]:
+    """Item names and features (N, ...) alone, of a file with or without labels.
+
+    Raises:
+        DataError: the file cannot be read, or holds no features.
+    """
+    if path.suffix.lower() == ".npz":
+        arrays = _arrays(path)
+        features = _numbers(_first(arrays, FEATURE_NAMES, path), path)
+        items = [str(item) for item in arrays.get("items", [f"row {row}" for row in range(len(features))])]
+        return items, features
+    frame, vector = _frame(path)
+    named = _columns.find(frame.columns, _columns.ITEM_NAMES)
+    items = frame[named].cast(pl.String).to_list() if named else [f"row {row + 1}" for row in range(len(frame))]
+    return items, _numbers(_stack(frame[vector], path), path)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {key.lower(): archive[key] for key in archive.files}
+            return {key.lower(): archive[key] for key in archive.files}
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
         detail = "it holds Python objects, which are never loaded" if "pickle" in str(error) else "the file is damaged"
         raise DataError(f"{path}: not readable as .npz: {detail}: save plain arrays with numpy.savez") from None
+
+
+def _read_npz(path: Path) -> LabelTable:
+    arrays = _arrays(path)
     features, labels = (_first(arrays, names, path) for names in (FEATURE_NAMES, LABEL_NAMES))
     if features.ndim != 2 or labels.ndim != 2 or len(features) != len(labels):
         raise DataError(f"{path}: features {features.shape} and labels {labels.shape} must be (N, D) and (N, C)")
@@ -62,7 +83,8 @@ def _read_npz(path: Path) -> LabelTable:
     return LabelTable(items, names, labels.astype(np.int8), split, f"{NAME}:{path}", None, _numbers(features, path))
 
 
-def _read_parquet(path: Path, blank: str, unlisted: str) -> LabelTable:
+def _frame(path: Path) -> tuple[pl.DataFrame, str]:
+    """The table, and the name of its column of features."""
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -75,6 +97,11 @@ def _read_parquet(path: Path, blank: str, unlisted: str) -> LabelTable:
         found = f"the list columns {listing(vectors)}" if vectors else "no list column of numbers"
         hint = "name one of them 'embedding'" if vectors else "store each row's features as a list of floats"
         raise DataError(f"{path}: {found}: {hint}")
+    return frame, vector
+
+
+def _read_parquet(path: Path, blank: str, unlisted: str) -> LabelTable:
+    frame, vector = _frame(path)
     items = _columns.find(frame.columns, _columns.ITEM_NAMES)
     split = _columns.find(frame.columns, _columns.SPLIT_NAMES)
     rest = [name for name in frame.columns if name not in (vector, items, split)]

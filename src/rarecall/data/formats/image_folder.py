@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
+from rarecall.data.images import SUFFIXES
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError
 from rarecall.labels import ABSENT, PRESENT
 
 NAME = "folder"
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
 
 def recognises(path: Path) -> bool:
@@ -49,4 +49,4 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())

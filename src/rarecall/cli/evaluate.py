@@ -1,0 +1,70 @@
+"""`rarecall evaluate`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rarecall.cli import _options
+from rarecall.cli._options import (
+    Blank,
+    Data,
+    Device,
+    ImageColumn,
+    Images,
+    Run,
+    Separator,
+    SplitColumn,
+    TagsColumn,
+    Unlisted,
+)
+from rarecall.errors import OptionError
+
+
+def evaluate(
+    run: Run,
+    spec: Data,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results. Default: RUN/evaluation.")] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(help="`train`, `val`, `test` or `all`. Default: test, or all of a data set without a split."),
+    ] = None,
+    device: Device = "auto",
+    blank: Blank = None,
+    unlisted: Unlisted = None,
+    images: Images = None,
+    image_column: ImageColumn = None,
+    tags_column: TagsColumn = None,
+    split_column: SplitColumn = None,
+    separator: Separator = None,
+) -> None:
+    """Measure a model on labelled data: figures, every class, and a page with its best hits and worst errors.
+
+    Example: `rarecall evaluate run photos/tags.csv`
+    """
+    from rarecall.files import write_text
+    from rarecall.inference import Predictor
+    from rarecall.inference import evaluate as measure
+    from rarecall.reports import run_page, terminal
+
+    out = out or run / "evaluation"
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"--out {out}: is a file, not a folder: pass another")
+    predictor = Predictor.load(run, device)
+    table = _options.load_table(
+        spec, blank=blank, unlisted=unlisted, images=images, image_column=image_column, tags_column=tags_column,
+        split_column=split_column, separator=separator,
+    )  # fmt: skip
+    found = measure(predictor, table, part)
+    summary = found.summary
+    for note in summary["notes"]:
+        _options.say("warning", note)
+    title = f"{summary['loss']} on the {summary['part']} part, {summary['items']:,} items"
+    columns = {"fitted thresholds": summary["figures"], "score 0.5": summary["figures_at_half"]}
+    terminal.print_figures(columns, title, _options.output)
+    terminal.print_rarest(summary["classes"], _options.output)
+    write_text(out / "evaluation.json", json.dumps(summary, indent=1, allow_nan=False))
+    write_text(out / "classes.csv", found.classes.write_csv())
+    write_text(out / "report.html", run_page.render(predictor.card, found))
+    _options.output.print(f"\nreport: {out / 'report.html'}", soft_wrap=True)

@@ -1,0 +1,55 @@
+"""Random changes of training images, by preset; each image's are found again by seed, epoch and row."""
+
+from collections.abc import Callable
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from rarecall.data.images import Size, resize
+
+Augment = Callable[[Image.Image, Size], Tensor]
+
+# The least share of an image's area in a crop, and how far a crop's proportions may differ from the image's.
+# The pedestrian paper names its augmentations and gives no ranges but the rotation's; smaller crops would cut
+# off the shoes or the hat that a label speaks of.
+LEAST_AREA, PROPORTION = 0.6, 4 / 3
+
+_flip = v2.RandomHorizontalFlip()
+_rotate_and_colour = v2.Compose(
+    [
+        v2.RandomHorizontalFlip(),
+        v2.RandomRotation((-15, 15), interpolation=v2.InterpolationMode.BILINEAR),
+        v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05),
+    ]
+)
+
+
+def _plain(image: Image.Image, size: Size) -> Tensor:
+    """Flipped or not."""
+    flipped: Tensor = _flip(resize(image, size))
+    return flipped
+
+
+def _pedestrian(image: Image.Image, size: Size) -> Tensor:
+    """A random crop, flipped or not, rotated by up to 15° and changed in colour."""
+    proportion = image.width / image.height
+    crop = v2.RandomResizedCrop(
+        size,
+        scale=(LEAST_AREA, 1.0),
+        ratio=(proportion / PROPORTION, proportion * PROPORTION),
+        interpolation=v2.InterpolationMode.BICUBIC,
+    )
+    augmented: Tensor = _rotate_and_colour(crop(v2.functional.pil_to_tensor(image)))
+    return augmented
+
+
+PRESETS: dict[str, Augment] = {"none": resize, "plain": _plain, "pedestrian": _pedestrian}
+
+
+def augment(preset: str, image: Image.Image, size: Size, seed: int) -> Tensor:
+    """The image (3, H, W) uint8 at this size as the preset and the seed change it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PRESETS[preset](image, size)

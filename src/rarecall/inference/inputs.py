@@ -1,0 +1,83 @@
+"""Which images to predict for: files, folders, patterns and CSVs, one path at a time."""
+
+import csv
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from rarecall.data.formats import csv_file, feature_table
+from rarecall.data.formats._columns import ITEM_NAMES, find
+from rarecall.data.images import SUFFIXES
+from rarecall.errors import DataError
+
+
+def image_paths(words: Iterable[str], images: Path | None = None, image_column: str | None = None) -> Iterator[Path]:
+    """The images that words stand for, in the order of the words.
+
+    Args:
+        words: image files; folders, which stand for every image below them; patterns such as `shots/*.jpg`;
+            and CSVs with a column of image paths.
+        images: the folder that a CSV's paths are relative to; default: the CSV's own.
+        image_column: of a CSV; default: a column named image, file, path, …, else the first.
+
+    Raises:
+        DataError: a pattern or a folder without an image, or a CSV without the column.
+    """
+    for word in words:
+        path = Path(word).expanduser()
+        if path.is_dir():
+            yield from _some(_below(path), f"{path}: no image in this folder: check the path")
+        elif path.suffix.lower() in csv_file.SUFFIXES and path.is_file():
+            yield from _listed(path, images, image_column)
+        elif not path.exists() and glob.has_magic(word):
+            found = sorted(glob.iglob(str(path), recursive=True))  # noqa: PTH207 - pathlib takes no absolute pattern
+            yield from _some(map(Path, found), f"{word}: no file fits this pattern: check it")
+        else:
+            yield path  # one that is not there becomes a row that says so
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Every image below a folder, in the order of names; one folder's names are in memory at a time."""
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        yield from (Path(place) / name for name in sorted(files) if Path(name).suffix.lower() in SUFFIXES)
+
+
+def _listed(path: Path, images: Path | None, image_column: str | None) -> Iterator[Path]:
+    base = path.parent if images is None else images
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            delimiter = max(csv_file.DELIMITERS, key=stream.readline().count)
+            stream.seek(0)
+            reader = csv.DictReader(stream, delimiter=delimiter)
+            columns = list(reader.fieldnames or [])
+            column = image_column or find(columns, ITEM_NAMES) or next(iter(columns), "")
+            if column not in columns:
+                raise DataError(f"{path}: no column {column!r}: it has {', '.join(columns) or 'none'}")
+            yield from _some((base / row[column] for row in reader if row[column]), f"{path}: names no image")
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not readable as CSV in UTF-8 ({error}): mend it") from None
+
+
+def _some(paths: Iterator[Path], otherwise: str) -> Iterator[Path]:
+    first = next(paths, None)
+    if first is None:
+        raise DataError(otherwise)
+    yield first
+    yield from paths
+
+
+def feature_blocks(words: Iterable[str]) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Item names and features of each file.
+
+    Raises:
+        DataError: a file that holds no features.
+    """
+    for word in words:
+        path = Path(word).expanduser()
+        if not path.is_file() or not feature_table.recognises(path):
+            raise DataError(f"{word}: this model takes features: pass an .npz or a .parquet file of them")
+        yield feature_table.read_features(path)

@@ -1,0 +1,119 @@
+"""Logits of any number of images in a bounded memory: threads decode while the network works."""
+
+import os
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from rarecall.data.images import Size, read_image, resize, to_rgb
+from rarecall.data.table import LabelTable
+from rarecall.models import Classifier
+
+Source = Path | str | bytes | Image.Image | np.ndarray | Tensor
+S = TypeVar("S", bound=Source)
+BATCH = 64
+AHEAD = 4  # batches of images that may be decoded or waiting at any time
+ROWS_AT_ONCE = 4096  # of features
+
+
+@dataclass(frozen=True)
+class Scored(Generic[S]):
+    """One batch of images with their logits.
+
+    Attributes:
+        sources: what was given.
+        logits: (N, C) float32 on the CPU; NaN for what could not be read.
+        errors: why an image could not be read, else None.
+    """
+
+    sources: list[S]
+    logits: Tensor
+    errors: list[str | None]
+
+
+def score(network: Classifier, sources: Iterable[S], batch_size: int = BATCH) -> Iterator[Scored[S]]:
+    """The logits of images, in their order, a batch at a time; `sources` may be endless."""
+    size, threads = network.architecture.image_size, _cores()
+    remaining = iter(sources)
+    pending: deque[tuple[list[S], list[Future[Tensor | str]]]] = deque()
+    with ThreadPoolExecutor(threads) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an odd image is no reason to worry a user
+        try:
+            while True:
+                while len(pending) < AHEAD and (batch := list(islice(remaining, batch_size))):
+                    pending.append((batch, [pool.submit(_read, source, size) for source in batch]))
+                if not pending:
+                    return
+                batch, futures = pending.popleft()
+                yield _score_batch(network, batch, [future.result() for future in futures])
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def score_features(network: Classifier, features: Tensor) -> Tensor:
+    """Logits (N, C) float32 on the CPU of features (N, ...)."""
+    return torch.cat([_logits(network, part) for part in features.split(ROWS_AT_ONCE)])
+
+
+def score_table(network: Classifier, table: LabelTable, rows: np.ndarray) -> tuple[Tensor, dict[int, str]]:
+    """Logits (N, C) of some rows of a table, and why the rows of NaN could not be read."""
+    if table.features is not None:
+        return score_features(network, torch.from_numpy(table.features[rows])), {}
+    assert table.root is not None
+    scored = list(score(network, [table.root / table.items[row] for row in rows.tolist()]))
+    errors = [error for batch in scored for error in batch.errors]
+    reasons = {row: error for row, error in zip(rows.tolist(), errors, strict=True) if error}
+    return torch.cat([batch.logits for batch in scored]), reasons
+
+
+def _score_batch(network: Classifier, sources: list[S], images: list[Tensor | str]) -> Scored[S]:
+    logits = torch.full((len(images), network.architecture.classes), torch.nan)
+    readable = [row for row, image in enumerate(images) if isinstance(image, Tensor)]
+    if readable:
+        logits[readable] = _logits(network, torch.stack([image for image in images if isinstance(image, Tensor)]))
+    return Scored(sources, logits, [image if isinstance(image, str) else None for image in images])
+
+
+@torch.inference_mode()
+def _logits(network: Classifier, inputs: Tensor) -> Tensor:
+    was_training = network.training
+    network.eval()
+    logits: Tensor = network(inputs.to(network.mean.device)).cpu()
+    network.train(was_training)
+    return logits
+
+
+def _read(source: Source, size: Size) -> Tensor | str:
+    """The image (3, H, W) uint8 at this size, or why there is none."""
+    if isinstance(source, str | Path | bytes):
+        return read_image(Path(source) if isinstance(source, str) else source, size)
+    if isinstance(source, Tensor):
+        source = source.cpu().numpy()
+        if source.ndim == 3 and source.shape[0] in (1, 3, 4) and source.shape[2] not in (1, 3, 4):
+            source = np.moveaxis(source, 0, 2)
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8:
+            return f"not an image: pixels are {source.dtype}, not uint8"
+        pixels = source.squeeze(2) if source.ndim == 3 and source.shape[2] == 1 else source
+        try:
+            source = Image.fromarray(pixels)
+        except (TypeError, ValueError):
+            return f"not an image: shape {pixels.shape}"
+    try:
+        return resize(to_rgb(source), size)
+    except (OSError, ValueError) as error:
+        return f"not a readable image ({type(error).__name__})"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,16 @@
+"""Networks: timm backbones, the heads trained on them, and the two as one classifier."""
+
+from rarecall.models.backbones import Backbone, load_backbone
+from rarecall.models.classifier import Architecture, Classifier, architecture_of, parameter_groups
+from rarecall.models.heads import build_head, head_defaults
+
+__all__ = [
+    "Architecture",
+    "Backbone",
+    "Classifier",
+    "architecture_of",
+    "build_head",
+    "head_defaults",
+    "load_backbone",
+    "parameter_groups",
+]

@@ -1,0 +1,20 @@
+"""Training: a network, a loss and a data set become a run folder."""
+
+from rarecall.training.config import Recipe, Training, recipe, training
+from rarecall.training.fit import Fitted, Listener, Silent, fit
+from rarecall.training.train import Outcome, build, run_training, train
+
+__all__ = [
+    "Fitted",
+    "Listener",
+    "Outcome",
+    "Recipe",
+    "Silent",
+    "Training",
+    "build",
+    "fit",
+    "recipe",
+    "run_training",
+    "train",
+    "training",
+]

@@ -1,0 +1,110 @@
+"""Where a training stands: one safetensors file for each checkpoint, complete or not there at all.
+
+A file carries a hash of everything in it. What a killed process, a full disk or a fault of the disk has
+damaged is recognised by it, and the checkpoint before is used.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+from torch import Tensor, nn
+
+from rarecall.files import remove_parts, write_bytes
+
+KEPT = 2
+_PATTERN = "step-*.safetensors"
+
+
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    Attributes:
+        step: optimiser steps so far.
+        loss_sum: of the steps of the unfinished epoch.
+        history: one row for each finished epoch.
+        best: weights of the best epoch so far, on the CPU.
+        scaler: state of the float16 loss scaler.
+    """
+
+    step: int = 0
+    loss_sum: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+
+def save(folder: Path, progress: Progress, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put a checkpoint in place in one step; the last two are kept."""
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in progress.best.items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    facts = {name: value for name, value in vars(progress).items() if name != "best"}
+    text = json.dumps(facts)
+    metadata = {"progress": text, "hash": _hash(text, tensors)}
+    write_bytes(folder / f"step-{progress.step:09d}.safetensors", serialise(tensors, metadata=metadata))
+    for old in sorted(folder.glob(_PATTERN))[:-KEPT]:
+        old.unlink()
+
+
+def restore(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress | None, list[str]]:
+    """Fill network and optimiser from the newest sound checkpoint; the names of damaged ones, which are removed."""
+    remove_parts(folder)
+    damaged: list[str] = []
+    for file in sorted(folder.glob(_PATTERN), reverse=True):
+        loaded = _read(file)
+        if loaded is not None:
+            return _fill(*loaded, network, optimizer), damaged
+        damaged.append(file.name)
+        file.unlink()
+    return None, damaged
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    try:
+        with safe_open(file, framework="pt") as stored:
+            metadata = stored.metadata()
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
+        if metadata["hash"] != _hash(metadata["progress"], tensors):
+            return None
+        return json.loads(metadata["progress"]), tensors
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _fill(
+    facts: dict[str, Any], tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer
+) -> Progress:
+    network.load_state_dict(_below("network.", tensors))
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _below("optimizer.", tensors).items():
+        number, _, key = name.partition(".")
+        parameter = parameters[int(number)]
+        # Fused optimisers walk through memory, so a moment has to lie in it as its parameter does.
+        alike = tensor.shape == parameter.shape
+        states.setdefault(int(number), {})[key] = torch.empty_like(parameter).copy_(tensor) if alike else tensor
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    return Progress(**facts, best=_below("best.", tensors))
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _hash(text: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,381 @@
+"""Training: it learns, is repeated to the bit, goes on where it was stopped, and says what went wrong."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from rarecall import data, losses
+from rarecall.data import LabelTable
+from rarecall.errors import DataError, OptionError, TrainingError
+from rarecall.models import Backbone, load_backbone, parameter_groups
+from rarecall.training import Fitted, Recipe, Silent, build, fit, recipe, train, training
+from rarecall.training.fit import NotFiniteError
+from rarecall.training.loading import Order, batches
+from tests.files import write_image
+
+SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 8, "augmentation": "pedestrian", "dropout": 0.3, "hidden": 8}
+
+
+class Ear(Silent):
+    """Notes what is said, and can stop a training at a step as a kill would: without a word."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.said: list[str] = []
+        self.stop_at = stop_at or 0
+
+    def say(self, kind: str, sentence: str) -> None:
+        self.said.append(f"{kind}: {sentence}")
+
+    def step(self, done: int, total: int) -> None:
+        if done == self.stop_at < total:
+            raise _Killed
+
+
+class _Killed(BaseException):
+    pass
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    """A small real backbone with fixed random weights."""
+    return load_backbone("mobilenetv3_small_050", "none", (32, 32))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> LabelTable:
+    """40 photos of two classes, one label unknown, with a complete split."""
+    folder = tmp_path_factory.mktemp("photos")
+    lines = ["image,red,bright"]
+    for number in range(40):
+        red, bright = number % 2, int(number % 5 == 0)
+        write_image(folder / f"{number:02d}.jpg", red, bright)
+        lines.append(f"{number:02d}.jpg,{red},{bright if number != 3 else ''}")
+    (folder / "tags.csv").write_text("\n".join(lines) + "\n")
+    return data.complete_split(data.load(str(folder / "tags.csv")))[0]
+
+
+@pytest.fixture
+def features(table_file: Path) -> LabelTable:
+    """A small feature table with a complete split."""
+    return data.complete_split(data.load(str(table_file)))[0]
+
+
+def fitted(
+    table: LabelTable, backbone: Backbone | None, folder: Path, ear: Silent | None = None, **changes: Any
+) -> Fitted:
+    """One small training; the backbone is copied through its weights, so that each starts from the same."""
+    rates = {name: changes.pop(name) for name in ("loss", "rate", "seed") if name in changes}
+    options = {name: changes.pop(name) for name in ("workers", "checkpoint_seconds", "forgiving") if name in changes}
+    settings = training(recipe(table, **{**SMALL, **changes}), rates.pop("loss", "two-way"), **rates)
+    fresh = load_backbone("mobilenetv3_small_050", "none", (32, 32)) if backbone else None
+    network = build(settings, table, fresh, settings.seed)
+    return fit(settings, table, network, folder, ear or Silent(), **{"workers": 0, **options})
+
+
+def weights(of: Fitted) -> dict[str, Tensor]:
+    """Its weights."""
+    return of.network.state_dict()
+
+
+def assert_same(first: Fitted, second: Fitted) -> None:
+    """Equal to the last bit."""
+    assert first.history == second.history
+    assert first.epoch == second.epoch
+    for name, tensor in weights(first).items():
+        assert torch.equal(tensor, weights(second)[name]), name
+
+
+# --- settings ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
+def test_rates_rise_over_the_warm_up_and_never_after(schedule: Any) -> None:
+    own = Recipe(epochs=10, schedule=schedule, warmup_epochs=2)
+    factors = [own.factor(step, steps=7) for step in range(70)]
+    assert factors[:14] == pytest.approx([(step + 1) / 14 for step in range(14)])
+    assert sorted(factors[13:], reverse=True) == factors[13:]
+    assert min(factors) > 0
+    last = {"cosine": 0.0, "step": 0.01, "constant": 1.0}[schedule]
+    assert factors[-1] == pytest.approx(last, abs=5e-3)
+
+
+def test_milestones_divide_by_ten() -> None:
+    own = Recipe(epochs=10, schedule="step", milestones=(5, 8))
+    assert [round(own.factor(epoch * 3, 3), 6) for epoch in range(10)] == [1] * 5 + [0.1] * 3 + [0.01] * 2
+
+
+def test_parts_have_their_own_rates_and_biases_no_decay(table: LabelTable, backbone: Backbone) -> None:
+    network = build(recipe(table), table, backbone, 0)
+    groups = parameter_groups(network, 1e-2, 1e-4, 0.05)
+    found = {id(parameter): group for group in groups for parameter in group["params"]}
+    assert len(found) == len(list(network.parameters()))
+    for name, parameter in network.named_parameters():
+        assert found[id(parameter)]["lr"] == (1e-2 if name.startswith("head") else 1e-4)
+        assert found[id(parameter)]["weight_decay"] == (0.05 if parameter.ndim > 1 else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"optimizer": "adamm"}, "unknown optimizer 'adamm': did you mean 'adam'"),
+        ({"schedule": "cosin"}, "did you mean 'cosine'"),
+        ({"metric": "map"}, "unknown metric 'map'"),
+        ({"augmentation": "heavy"}, "Known: none, plain, pedestrian"),
+        ({"precision": "8"}, "unknown precision '8'"),
+        ({"clip": -1.0}, "clip=-1.0"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"head_only": True, "augmentation": "plain"}, "computed once"),
+    ],
+)
+def test_settings_are_checked(table: LabelTable, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionError, match=words.replace("(", r"\(")):
+        recipe(table, **changes)
+
+
+def test_a_head_alone_has_no_backbone_rate(table: LabelTable) -> None:
+    with pytest.raises(OptionError, match="the backbone is frozen"):
+        training(recipe(table, head_only=True), "focal", backbone_rate=1e-4)
+    with pytest.raises(OptionError, match="leave out reduction"):
+        training(recipe(table), "focal(reduction='sum')")
+
+
+# --- batches -----------------------------------------------------------------------------------------------
+
+
+def test_an_order_is_of_its_epoch_and_can_begin_in_the_middle() -> None:
+    order = Order(torch.arange(100), 8, seed=3)
+    order.epoch = 2
+    whole = list(order)
+    order.start = 5
+    assert list(order) == whole[5:]
+    assert len(whole) == len(order) == 12
+    assert len({row for _, rows in whole for row in rows}) == 96
+    order.epoch, order.start = 3, 0
+    assert list(order) != [(3, rows) for _, rows in whole]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_batches_do_not_depend_on_the_workers(table: LabelTable, workers: int) -> None:
+    settings = training(recipe(table, **SMALL), "focal", seed=4)
+    here, there = (list(batches(table, (32, 32), settings, count, pin=False)) for count in (0, workers))
+    assert len(here) == len(there) == 3
+    for first, second in zip(here, there, strict=True):
+        assert first.rows == second.rows
+        assert torch.equal(first.inputs, second.inputs)
+        assert torch.equal(first.targets, second.targets)
+
+
+# --- the loop ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("loss", "optimizer"), [*((loss, "adamw") for loss in losses.names()), ("two-way", "adam"), ("two-way", "sgd")]
+)
+def test_every_loss_and_optimizer_learns(features: LabelTable, tmp_path: Path, loss: str, optimizer: str) -> None:
+    done = fitted(
+        features, None, tmp_path, loss=loss, optimizer=optimizer, rate=0.02, augmentation="none", epochs=12, dropout=0.0
+    )
+    assert done.history[-1]["train_loss"] < done.history[0]["train_loss"]
+    assert max(row["val_map_class"] for row in done.history) > 0.8
+    assert done.history[done.epoch - 1]["val_map_class"] == max(row["val_map_class"] for row in done.history)
+
+
+def test_a_network_of_images_learns(table: LabelTable, backbone: Backbone, tmp_path: Path) -> None:
+    done = fitted(table, backbone, tmp_path, augmentation="plain", epochs=6, hidden=0, dropout=0.0, rate=3e-3)
+    assert done.history[-1]["train_loss"] < 0.8 * done.history[0]["train_loss"]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(
+    table: LabelTable, backbone: Backbone, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    first = fitted(table, backbone, tmp_path / "a")
+    state = torch.random.get_rng_state()
+    torch.rand(5)
+    second = fitted(table, backbone, tmp_path / "b", workers=2)
+    other = fitted(table, backbone, tmp_path / "c", seed=1)
+    assert_same(first, second)
+    assert first.history != other.history
+    torch.manual_seed(1)
+    assert torch.equal(state, torch.random.get_rng_state())  # the caller's generator is left alone
+
+
+@pytest.mark.parametrize(("step", "every"), [(1, 600.0), (4, 600.0), (6, 600.0), (2, 0.0), (7, 0.0)])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_stopped_training_goes_on_to_the_same_bits(
+    table: LabelTable, backbone: Backbone, tmp_path: Path, step: int, every: float, optimizer: str
+) -> None:
+    """3 steps an epoch; with `every` 0 each step has a checkpoint, else each epoch."""
+    whole = fitted(table, backbone, tmp_path / "whole", optimizer=optimizer)
+    with pytest.raises(_Killed):
+        fitted(table, backbone, tmp_path / "cut", Ear(stop_at=step), optimizer=optimizer, checkpoint_seconds=every)
+    ear = Ear()
+    assert_same(whole, fitted(table, backbone, tmp_path / "cut", ear, optimizer=optimizer))
+    resumed = (step - 1) if every == 0 else 3 * ((step - 1) // 3)
+    assert ear.said == ([f"note: going on from step {resumed}"] if resumed else [])
+    assert len(list((tmp_path / "cut").iterdir())) <= 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+def test_a_damaged_checkpoint_is_recognised_and_the_one_before_is_used(
+    table: LabelTable, backbone: Backbone, tmp_path: Path, damage: str
+) -> None:
+    whole = fitted(table, backbone, tmp_path / "whole")
+    with pytest.raises(_Killed):
+        fitted(table, backbone, tmp_path / "cut", Ear(stop_at=7))
+    newest = max((tmp_path / "cut").iterdir())
+    content = bytearray(newest.read_bytes())
+    content[-100] ^= 1
+    newest.write_bytes({"cut": content[:-5], "flip": content, "empty": b""}[damage])
+    (tmp_path / "cut" / ".step.part").write_bytes(b"of a killed process")
+    ear = Ear()
+    assert_same(whole, fitted(table, backbone, tmp_path / "cut", ear))
+    assert ear.said == ["warning: checkpoint damaged (step-000000006.safetensors): going on from step 3"]
+    assert not list((tmp_path / "cut").glob(".*"))
+
+
+def test_patience_and_metric_pick_and_stop(features: LabelTable, tmp_path: Path) -> None:
+    done = fitted(features, None, tmp_path, augmentation="none", metric="loss", patience=2, epochs=40, rate=1.0)
+    losses_seen = [row["val_loss"] for row in done.history]
+    assert done.history[done.epoch - 1]["val_loss"] == min(losses_seen)
+    assert len(done.history) == done.epoch + 2 < 40
+
+
+def test_a_metric_of_no_class_is_refused(features: LabelTable, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="no head class has a positive in the validation part"):
+        fitted(features, None, tmp_path, augmentation="none", metric="map_head")
+
+
+def test_half_precision_trains_on_a_cpu(table: LabelTable, backbone: Backbone, tmp_path: Path) -> None:
+    done = fitted(table, backbone, tmp_path, precision="bf16")
+    assert all(np.isfinite(row["train_loss"]) for row in done.history)
+    with pytest.raises(OptionError, match="float16 needs a GPU"):
+        fitted(table, backbone, tmp_path / "b", precision="16")
+
+
+def test_clipping_limits_a_step(features: LabelTable, tmp_path: Path) -> None:
+    free, held = (
+        fitted(
+            features,
+            None,
+            tmp_path / str(clip),
+            augmentation="none",
+            optimizer="sgd",
+            epochs=1,
+            clip=clip,
+            weight_decay=0.0,
+        )
+        for clip in (None, 1e-6)
+    )
+    start = build(training(recipe(features, **{**SMALL, "augmentation": "none"}), "two-way"), features, None, 0)
+    moved = [
+        max(float((tensor - start.state_dict()[name]).abs().max()) for name, tensor in weights(of).items())
+        for of in (free, held)
+    ]
+    assert moved[1] < 1e-4 < moved[0]
+
+
+# --- what goes wrong ---------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_read_is_unknown_and_teaches_nothing(
+    table: LabelTable, backbone: Backbone, tmp_path: Path
+) -> None:
+    assert table.root is not None
+    train_row = int(table.part("train")[0])
+    items = list(table.items)
+    items[train_row] = "nothing.jpg"
+    broken = LabelTable(items, table.names, table.labels, table.split, table.source, table.root)
+    ear = Ear()
+    fitted(broken, backbone, tmp_path, ear)
+    assert ear.said == ["warning: nothing.jpg: no such file: its labels are unknown in this training"]
+    settings = training(recipe(table, **SMALL), "focal")
+    seen = [batch for batch in batches(broken, (32, 32), settings, 0, pin=False) if batch.unreadable]
+    assert [batch.unreadable for batch in seen] == [{train_row: "no such file"}] * len(seen)
+    for batch in seen:
+        place = batch.rows.index(train_row)
+        assert batch.targets[place].tolist() == [-1, -1]
+        assert not batch.inputs[place].any()
+
+
+def test_a_batch_without_a_readable_image_stops_it(table: LabelTable, backbone: Backbone, tmp_path: Path) -> None:
+    gone = LabelTable(table.items, table.names, table.labels, table.split, table.source, tmp_path / "gone")
+    with pytest.raises(DataError, match="none of the 8 images of a batch can be read"):
+        fitted(gone, backbone, tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_stops_at_the_step_and_keeps_what_led_to_it(
+    features: LabelTable, tmp_path: Path
+) -> None:
+    assert features.features is not None
+    train_rows = features.part("train")
+    features.features[train_rows[5]] = 3e38
+    items = [f"item {row}" for row in range(len(features))]
+    table = LabelTable(items, features.names, features.labels, features.split, features.source, None, features.features)
+    with pytest.raises(NotFiniteError, match=r"the loss is (inf|nan) at step \d+ \(epoch 1\) on item"):
+        fitted(table, None, tmp_path / "checkpoints", augmentation="none", loss="binary-cross-entropy", hidden=0)
+    named = (tmp_path / "not-finite-items.txt").read_text().split("\n")
+    assert f"item {train_rows[5]}" in named
+    assert len(named) == SMALL["batch_size"] + 1
+    state = load_file(tmp_path / "not-finite.safetensors")
+    assert all(bool(tensor.isfinite().all()) for tensor in state.values())
+    done = fitted(
+        table, None, tmp_path / "b/checkpoints", augmentation="none", loss="binary-cross-entropy", hidden=0,
+        forgiving=True,
+    )  # fmt: skip
+    assert done.diverged
+    assert done.epoch == 0
+
+
+def test_a_worker_that_dies_is_said(table: LabelTable, backbone: Backbone, tmp_path: Path) -> None:
+    class Killer(Silent):
+        def step(self, *_: int) -> None:
+            for child in multiprocessing.active_children():
+                os.kill(child.pid or 0, signal.SIGKILL)
+                child.join()
+
+    with pytest.raises(TrainingError, match="a process that loads images died"):
+        fitted(table, backbone, tmp_path, Killer(), workers=1, epochs=30)
+
+
+def test_too_little_memory_is_said_with_a_batch_size(
+    table: LabelTable, backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(losses.Loss, "forward", exhausted)
+    with pytest.raises(TrainingError, match="out of memory with batches of 8: try --batch-size 4"):
+        fitted(table, backbone, tmp_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_said(features: LabelTable, tmp_path: Path) -> None:
+    settings = training(recipe(features, epochs=1), "focal")
+    with pytest.raises(OptionError, match="PyTorch finds no GPU here"):
+        fit(settings, features, build(settings, features, None, 0), tmp_path, Silent(), device="cuda")
+
+
+# --- the folder --------------------------------------------------------------------------------------------
+
+
+def test_another_training_does_not_go_into_the_folder(features: LabelTable, tmp_path: Path) -> None:
+    first, other = (training(recipe(features, epochs=1), loss) for loss in ("focal", "two-way"))
+    card = train(first, features, tmp_path / "run", Silent(), tensorboard=False)
+    with pytest.raises(TrainingError, match=r"training.loss \(focal there, two-way here\)"):
+        train(other, features, tmp_path / "run", Silent())
+    ear = Ear()
+    before = (tmp_path / "run/model.safetensors").read_bytes()
+    assert train(first, features, tmp_path / "run", ear) == card.model_copy(
+        update={"weights_hash": train(first, features, tmp_path / "run", Silent()).weights_hash}
+    )
+    assert ear.said == [f"note: {tmp_path / 'run'}: this training is finished"]
+    assert (tmp_path / "run/model.safetensors").read_bytes() == before
