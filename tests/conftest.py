@@ -1,15 +1,20 @@
 """Small real files for the tests: images, tables and data sets written in their official layouts."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from rarecall.cli import main
+from tests.commands import Run
 from tests.files import write_image, write_table
 
 if os.environ.get("PYTEST_XDIST_WORKER"):
-    torch.set_num_threads(1)  # one process for each core already
+    torch.set_num_threads(1)  # one process for each core already, and so for the processes that tests start
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +60,21 @@ def table_file(tmp_path: Path) -> Path:
     path = tmp_path / "table.npz"
     write_table(path)
     return path
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run the command line in this process and in an empty folder, with one worker."""
+
+    def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        words = [str(word) for word in arguments]
+        if words[0] in ("study", "train") and "--help" not in words:
+            words += ["--workers", "1"]
+        monkeypatch.setattr(sys, "argv", ["rarecall", *words])
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(words, int(left.value.code or 0), said.out, said.err)
+
+    return call

@@ -7,56 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from rarecall.cli import main
+from tests.commands import BACKBONE, RARECALL, Run, assert_one_line, run_process
 from tests.files import write_table
 
-RARECALL = [sys.executable, "-m", "rarecall"]
 QUICK = ["--losses", "bce,two-way", "--seeds", "2", "--hidden", "8", "--epochs", "3"]
-BACKBONE = ["--model", "mobilenetv3_small_050", "--weights", "none", "--image-size", "32"]
-
-
-def run_process(*arguments: str | Path, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a process and wait for it."""
-    command = [*RARECALL, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False, **options)
-
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run the command line in this process and in an empty folder, with one worker."""
-
-    def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        words = [str(word) for word in arguments]
-        if words[0] == "study" and "--help" not in words:
-            words += ["--workers", "1"]
-        monkeypatch.setattr(sys, "argv", ["rarecall", *words])
-        monkeypatch.chdir(tmp_path)
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(words, int(left.value.code or 0), said.out, said.err)
-
-    return call
-
-
-def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """Exit code 2, and one `error:` line on stderr with these words."""
-    errors = [line for line in done.stderr.splitlines() if not line.startswith(("note:", "warning:"))]
-    assert done.returncode == 2, done.stderr
-    assert len(errors) == 1, done.stderr
-    assert errors[0].startswith("error: ")
-    for word in words:
-        assert word in errors[0]
 
 
 # --- what works --------------------------------------------------------------------------------------------
@@ -65,7 +25,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
 def test_help_names_the_commands_and_each_shows_an_example(run: Run) -> None:
     top = run("--help")
     assert top.returncode == 0
-    for command in ("audit", "study", "report"):
+    for command in ("audit", "study", "train", "predict", "evaluate", "report"):
         assert command in top.stdout
         assert "Example:" in run(command, "--help").stdout
 

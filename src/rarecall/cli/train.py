@@ -102,7 +102,7 @@ def train(
     """
     from rarecall import training
     from rarecall.reports import terminal
-    from rarecall.training.train import TRAINING
+    from rarecall.training.run import TRAINING
 
     TRAINING.check(out)
     winner = _winner(from_study) if from_study else {}
@@ -114,12 +114,13 @@ def train(
         spec, blank=blank, unlisted=unlisted, images=images, image_column=image_column, tags_column=tags_column,
         split_column=split_column, separator=separator,
     )  # fmt: skip
-    recipe = training.recipe(
-        table, head_only=head_only, hidden=hidden, dropout=dropout, epochs=epochs, batch_size=batch_size,
+    given = _options.given(
+        hidden=hidden, dropout=dropout, epochs=epochs, batch_size=batch_size,
         optimizer=optimizer, weight_decay=weight_decay, schedule=schedule, milestones=stages,
         warmup_epochs=warmup_epochs, clip=clip, augmentation=augmentation, metric=metric, patience=patience,
         precision=precision,
     )  # fmt: skip
+    recipe = training.recipe(table, **{**winner.get("recipe", {"head_only": head_only}), **given})
     settings = training.training(
         recipe, loss or winner.get("loss", "binary-cross-entropy"), rate=rate or winner.get("rate"),
         backbone_rate=backbone_rate, seed=seed,
@@ -144,14 +145,17 @@ def _print(card: "RunCard", out: Path) -> None:
 
 
 def _winner(folder: Path) -> dict[str, Any]:
-    """The loss with the study's highest test mAP, its rate, and the backbone it was found with."""
+    """The loss with the study's highest test mAP, its rate, its backbone, and the recipe of a fine-tuning."""
+    from rarecall import training
     from rarecall.studies import Results
 
     summary = Results.read(folder).summary
     best, backbone = summary["tuned"][0], summary["backbone"] or {}
     _options.say("note", f"{folder}: {best['loss']} at rate {best['rate']:g} has the highest test mAP")
     kept = {key: backbone[key] for key in ("model", "image_size", "weights_digest", "weights") if key in backbone}
-    return {"loss": best["loss"], "rate": best["rate"], **kept}
+    recipe = {key: value for key, value in summary["protocol"].items() if key in training.Recipe.model_fields}
+    found = {"loss": best["loss"], "rate": best["rate"], **kept}
+    return found | {"recipe": recipe} if "head_only" in recipe else found
 
 
 def _backbone(

@@ -16,7 +16,6 @@ Augment = Callable[[Image.Image, Size], Tensor]
 # off the shoes or the hat that a label speaks of.
 LEAST_AREA, PROPORTION = 0.6, 4 / 3
 
-_flip = v2.RandomHorizontalFlip()
 _rotate_and_colour = v2.Compose(
     [
         v2.RandomHorizontalFlip(),
@@ -28,8 +27,8 @@ _rotate_and_colour = v2.Compose(
 
 def _plain(image: Image.Image, size: Size) -> Tensor:
     """Flipped or not."""
-    flipped: Tensor = _flip(resize(image, size))
-    return flipped
+    resized = resize(image, size)
+    return resized.flip(-1) if torch.rand(()) < 0.5 else resized
 
 
 def _pedestrian(image: Image.Image, size: Size) -> Tensor:
@@ -50,6 +49,9 @@ PRESETS: dict[str, Augment] = {"none": resize, "plain": _plain, "pedestrian": _p
 
 def augment(preset: str, image: Image.Image, size: Size, seed: int) -> Tensor:
     """The image (3, H, W) uint8 at this size as the preset and the seed change it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    before = torch.get_rng_state()  # by hand: fork_rng takes as long as resizing a small image
+    torch.default_generator.manual_seed(seed)
+    try:
         return PRESETS[preset](image, size)
+    finally:
+        torch.set_rng_state(before)

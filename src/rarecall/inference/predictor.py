@@ -13,7 +13,7 @@ from rarecall.errors import OptionError, ShapeError
 from rarecall.inference import run_folder
 from rarecall.inference.run_folder import RunCard
 from rarecall.inference.scoring import BATCH, Source, score, score_features
-from rarecall.models import Classifier
+from rarecall.models import Classifier, resolve_device
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,9 @@ class Predictor:
             ModelError: the folder is incomplete, damaged or of a later version.
             OptionError: a device that is not there.
         """
-        if device not in ("auto", "cpu", "cuda"):
-            raise OptionError(f"device {device!r}: choose auto, cpu or cuda")
-        if device == "cuda" and not torch.cuda.is_available():
-            raise OptionError("device cuda: PyTorch finds no GPU here: leave it out to predict on the CPU")
+        place = resolve_device(device)
         card, network = run_folder.read(Path(run))
-        on_gpu = device != "cpu" and torch.cuda.is_available()
-        return cls(card, network.to("cuda" if on_gpu else "cpu"))
+        return cls(card, network.to(place))
 
     @property
     def names(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from rarecall.models.backbones import Backbone, load_backbone
 from rarecall.models.classifier import Architecture, Classifier, architecture_of, parameter_groups
+from rarecall.models.devices import resolve_device
 from rarecall.models.heads import build_head, head_defaults
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "head_defaults",
     "load_backbone",
     "parameter_groups",
+    "resolve_device",
 ]

@@ -91,11 +91,11 @@ class TrainingDisplay(Silent):
 def print_figures(figures: dict[str, dict[str, float | None]], title: str, console: Console) -> None:
     """Figures in percent, one column for each part or way to decide."""
     columns = list(figures)
-    table = _table(title, ["%", *columns])
+    table = _table("", ["%", *columns])
     for name, words in FIGURES.items():
         if any(name in own for own in figures.values()):
             table.add_row(words, *(number(figures[column].get(name)) for column in columns))
-    console.print("", table)
+    console.print("", title, table)
 
 
 def print_rarest(classes: list[dict[str, Any]], console: Console, most: int = 10) -> None:

@@ -26,8 +26,8 @@ from rarecall.errors import StudyError
 from rarecall.models import Backbone
 from rarecall.studies import folder, runs
 from rarecall.studies import plan as plans
-from rarecall.studies.finetuning import Finetuner
 from rarecall.studies.heads import Part, Parts, train_head
+from rarecall.studies.networks import Finetuner
 from rarecall.studies.plan import Finetuning, Plan
 from rarecall.studies.runs import Job, Run
 from rarecall.training import Listener, Silent

@@ -1,8 +1,8 @@
 """Training: a network, a loss and a data set become a run folder."""
 
 from rarecall.training.config import Recipe, Training, recipe, training
-from rarecall.training.fit import Fitted, Listener, Silent, fit
-from rarecall.training.train import Outcome, build, run_training, train
+from rarecall.training.loop import Fitted, Listener, Silent, fit
+from rarecall.training.run import Outcome, build, run_training, train
 
 __all__ = [
     "Fitted",

@@ -27,10 +27,10 @@ from rarecall.inference import run_folder
 from rarecall.inference.run_folder import ClassCard, RunCard
 from rarecall.inference.scoring import score_table
 from rarecall.labels import count, measured_groups, tiers
-from rarecall.models import Backbone, Classifier, architecture_of
+from rarecall.models import Backbone, Classifier, architecture_of, resolve_device
 from rarecall.seeds import INITIAL, stream
 from rarecall.training.config import Recipe, Training
-from rarecall.training.fit import Fitted, Listener, fit, readable_targets
+from rarecall.training.loop import Fitted, Listener, fit, readable_targets
 
 TRAINING = FolderKind("training", "training.json", "rarecall train", TrainingError)
 LIBRARIES = ("torch", "torchvision", "timm", "lightning", "pillow", "numpy")
@@ -145,6 +145,7 @@ def train(
         DataError: data that nothing can be learnt from.
         TrainingError: the folder holds something else, or the training cannot go on.
     """
+    resolve_device(device)
     identity = {
         "source": table.source,
         "data": table.fingerprint(),
@@ -162,6 +163,8 @@ def train(
         network = build(training, prepared, None if prepared.features is not None else backbone, training.seed)
         with _Records(out, listener, tensorboard) as records:
             outcome = run_training(training, prepared, network, checkpoints, records, device=device, workers=workers)
+        for note in outcome.notes:
+            listener.say("warning", note)
         card = _card(training, table, prepared, outcome, identity, notes + outcome.notes, command)
         if prepared.features is not None and backbone is not None:
             card, network = _on_backbone(card, network, backbone)

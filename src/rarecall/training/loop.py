@@ -29,7 +29,7 @@ from rarecall.errors import DataError, OptionError, TrainingError, listing
 from rarecall.files import write_bytes, write_text
 from rarecall.inference.scoring import score_table
 from rarecall.labels import UNKNOWN, count, measured_groups
-from rarecall.models import Classifier, parameter_groups
+from rarecall.models import Classifier, parameter_groups, resolve_device
 from rarecall.seeds import STEP, stream
 from rarecall.training import checkpoints
 from rarecall.training.checkpoints import Progress
@@ -334,9 +334,7 @@ def _optimizer(training: Training, network: Classifier) -> torch.optim.Optimizer
 
 
 def _fabric(training: Training, device: str) -> Fabric:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise OptionError("--device cuda: PyTorch finds no GPU here: leave it out to train on the CPU")
-    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    on_gpu = resolve_device(device).type == "cuda"
     precision: Any = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}.get(training.precision)
     if precision is None:
         half = "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "16-mixed"
