@@ -81,8 +81,6 @@ def test_a_study_of_whole_networks_killed_and_continued(photos: Path, tmp_path: 
         "study", "tags.csv", "--finetune", *BACKBONE, "--losses", "bce,two-way", "--seeds", "2", "--epochs", "3",
         "--rates", "1e-3", "--batch-size", "8",
     ]  # fmt: skip
-    for name in ("whole", "cut"):
-        (tmp_path / name).symlink_to(photos)
     assert run_process(*command, "--out", tmp_path / "a", cwd=photos).returncode == 0
     process = subprocess.Popen(
         [*RARECALL, *command, "--out", tmp_path / "b"], cwd=photos, stderr=subprocess.DEVNULL, start_new_session=True
@@ -95,6 +93,10 @@ def test_a_study_of_whole_networks_killed_and_continued(photos: Path, tmp_path: 
     assert (tmp_path / "a/results.parquet").read_bytes() == (tmp_path / "b/results.parquet").read_bytes()
     assert not (tmp_path / "b/.training").exists()
     assert "Whole networks, augmentation plain" in (tmp_path / "b/report.html").read_text()
+    handed = run_process("train", "tags.csv", "--from-study", tmp_path / "b", "--out", tmp_path / "c", cwd=photos)
+    assert handed.returncode == 0, handed.stderr
+    settings = json.loads((tmp_path / "c/run.json").read_text())["training"]
+    assert (settings["rate"], settings["epochs"], settings["batch_size"]) == (1e-3, 3, 8)
 
 
 # --- what is interrupted -----------------------------------------------------------------------------------
@@ -207,7 +209,9 @@ def test_a_loss_that_is_not_finite_is_one_line(run: Run, tmp_path: Path) -> None
     done = run("train", "t.npz", "--loss", "bce", "--hidden", "0")
     assert_one_line(done, "at step 1 (epoch 1)", "not-finite-items.txt", "try a lower --rate")
     assert len((tmp_path / "rarecall-run/not-finite-items.txt").read_text().splitlines()) == 64
-    assert load_file(tmp_path / "rarecall-run/not-finite.safetensors").keys() == {"head.0.weight", "head.0.bias"}
+    assert load_file(tmp_path / "rarecall-run/not-finite.safetensors").keys() == {
+        "network.head.0.weight", "network.head.0.bias",
+    }  # fmt: skip
 
 
 def test_a_full_disk_loses_nothing(photos: Path, tmp_path: Path) -> None:

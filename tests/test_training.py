@@ -379,3 +379,19 @@ def test_another_training_does_not_go_into_the_folder(features: LabelTable, tmp_
     )
     assert ear.said == [f"note: {tmp_path / 'run'}: this training is finished"]
     assert (tmp_path / "run/model.safetensors").read_bytes() == before
+
+
+# --- real data ---------------------------------------------------------------------------------------------
+
+
+def test_real_pedestrians_are_learnt_from_real_weights(data_folder: Path, weights_folder: Path, tmp_path: Path) -> None:
+    whole = data.load(str(data_folder / "pa100k"))
+    table = whole.select(np.concatenate([whole.part("train")[:640], whole.part("val"), whole.part("test")]))
+    backbone = load_backbone(None, str(weights_folder / "mobilenetv2_100_imagenet.safetensors"), (64, 32))
+    settings = training(recipe(table, epochs=3), "two-way")
+    card = train(settings, table, tmp_path / "run", Silent(), backbone=backbone)
+    chance = float(np.mean((table.labels[table.part("test")] == 1).mean(0)))
+    assert card.figures["test"]["map_class"] is not None
+    assert card.figures["test"]["map_class"] > 100 * chance + 8
+    assert card.weights_from is not None
+    assert card.weights_from["weights"] == "mobilenetv2_100_imagenet.safetensors"

@@ -44,6 +44,13 @@ class Progress:
 
 def save(folder: Path, progress: Progress, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put a checkpoint in place in one step; the last two are kept."""
+    write(folder / f"step-{progress.step:09d}.safetensors", progress, network, optimizer)
+    for old in sorted(folder.glob(_PATTERN))[:-KEPT]:
+        old.unlink()
+
+
+def write(file: Path, progress: Progress, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write everything that a training needs to go on."""
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in progress.best.items()}
     for number, state in optimizer.state_dict()["state"].items():
@@ -52,9 +59,7 @@ def save(folder: Path, progress: Progress, network: nn.Module, optimizer: torch.
     facts = {name: value for name, value in vars(progress).items() if name != "best"}
     text = json.dumps(facts)
     metadata = {"progress": text, "hash": _hash(text, tensors)}
-    write_bytes(folder / f"step-{progress.step:09d}.safetensors", serialise(tensors, metadata=metadata))
-    for old in sorted(folder.glob(_PATTERN))[:-KEPT]:
-        old.unlink()
+    write_bytes(file, serialise(tensors, metadata=metadata))
 
 
 def restore(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress | None, list[str]]:

@@ -13,20 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.wrappers import _FabricOptimizer
-from safetensors.torch import save as serialise
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from rarecall import losses, metrics
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError, TrainingError, listing
-from rarecall.files import write_bytes, write_text
+from rarecall.files import write_text
 from rarecall.inference.scoring import score_table
 from rarecall.labels import UNKNOWN, count, measured_groups
 from rarecall.models import Classifier, parameter_groups, resolve_device
@@ -35,6 +32,10 @@ from rarecall.training import checkpoints
 from rarecall.training.checkpoints import Progress
 from rarecall.training.config import Training
 from rarecall.training.loading import Batch, Order, batches, default_workers
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+    from lightning.fabric.wrappers import _FabricOptimizer
 
 CHECKPOINT_SECONDS = 600.0
 LOG_EVERY = 10  # steps
@@ -141,7 +142,7 @@ class _Loop:
         network: Classifier,
         folder: Path,
         listener: Listener,
-        fabric: Fabric,
+        fabric: "Fabric",
         workers: int | None,
         checkpoint_seconds: float,
     ) -> None:
@@ -151,7 +152,7 @@ class _Loop:
         self.loss = losses.build(training.loss).to(fabric.device)
         self.plain = _optimizer(training, network)
         self.wrapped = fabric.setup_module(network)
-        self.optimizer = cast(_FabricOptimizer, fabric.setup_optimizers(self.plain))
+        self.optimizer = cast("_FabricOptimizer", fabric.setup_optimizers(self.plain))
         self.rates = [group["lr"] for group in self.plain.param_groups]
         self.loader: DataLoader[Batch] = batches(
             table,
@@ -274,12 +275,11 @@ class _Loop:
         """Keep what is needed to understand it, and stop before the weights are changed."""
         names = [self.table.items[row] for row in batch.rows]
         step = self.progress.step + 1
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
-        write_bytes(self.folder.parent / "not-finite.safetensors", serialise(state))
+        checkpoints.write(self.folder.parent / "not-finite.safetensors", self.progress, self.network, self.plain)
         write_text(self.folder.parent / "not-finite-items.txt", "".join(name + "\n" for name in names))
         raise NotFiniteError(
             f"{self.training.loss}: the loss is {value} at step {step} (epoch {(step - 1) // self.steps + 1}) on "
-            f"{listing(names, 3)}: the batch's items and the weights before it are in {self.folder.parent} as "
+            f"{listing(names, 3)}: the batch's items and the state before it are in {self.folder.parent} as "
             "not-finite-items.txt and not-finite.safetensors: try a lower --rate, or --clip 1, with another --out"
         )
 
@@ -333,7 +333,9 @@ def _optimizer(training: Training, network: Classifier) -> torch.optim.Optimizer
     return kind(groups, lr=training.rate, fused=True)
 
 
-def _fabric(training: Training, device: str) -> Fabric:
+def _fabric(training: Training, device: str) -> "Fabric":
+    from lightning.fabric import Fabric  # loads all of Lightning, which studies of heads do not need
+
     on_gpu = resolve_device(device).type == "cuda"
     precision: Any = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}.get(training.precision)
     if precision is None:
