@@ -17,8 +17,8 @@ from rarecall.data import LabelTable
 from rarecall.errors import DataError, OptionError, TrainingError
 from rarecall.models import Backbone, load_backbone, parameter_groups
 from rarecall.training import Fitted, Recipe, Silent, build, fit, recipe, train, training
+from rarecall.training.guards import NotFiniteError
 from rarecall.training.loading import Order, batches
-from rarecall.training.loop import NotFiniteError
 from tests.files import write_image
 
 SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 8, "augmentation": "pedestrian", "dropout": 0.3, "hidden": 8}

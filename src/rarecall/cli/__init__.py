@@ -5,6 +5,7 @@ Nothing here imports PyTorch before a command runs, so that `--help` answers at 
 
 import errno
 import sys
+import warnings
 from typing import Any, NoReturn
 
 import typer
@@ -35,6 +36,7 @@ USER_ERROR, INTERRUPTED = 2, 130
 
 def main() -> NoReturn:
     """Run the command line; every error that a user can cause is one line and exit code 2."""
+    warnings.filterwarnings("ignore", module="PIL")  # an odd image is no reason to worry a user
     try:
         code = app(standalone_mode=False) or 0
     except RarecallError as error:

@@ -1,8 +1,11 @@
 """Options and output that several commands share."""
 
+import functools
+import inspect
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,15 +25,8 @@ Data = Annotated[
     str,
     typer.Argument(metavar="DATA", help="A path whose format is recognised, `format:path`, or `digits` (built in)."),
 ]
-Blank = Annotated[str | None, typer.Option(help="A blank in a class column is `unknown` (default) or `absent`.")]
-Unlisted = Annotated[
-    str | None, typer.Option(help="A tag that a row does not list is `absent` (default) or `unknown`.")
-]
 Images = Annotated[str | None, typer.Option(help="Folder that a CSV's image paths are relative to.")]
 ImageColumn = Annotated[str | None, typer.Option(help="Column of a CSV that names the images.")]
-TagsColumn = Annotated[str | None, typer.Option(help="Column of a CSV that lists tags.")]
-SplitColumn = Annotated[str | None, typer.Option(help="Column of a CSV that says train, val or test.")]
-Separator = Annotated[str | None, typer.Option(help="Separator between tags. Default: found among | ; ,")]
 
 BackboneModel = Annotated[
     str | None, typer.Option(help="timm backbone. Default: the one named beside the weights, or resnet18.")
@@ -56,6 +52,55 @@ LoaderWorkers = Annotated[
     int | None, typer.Option(min=0, help="Processes that load images. Default: one for each core beside a GPU, else 1.")
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that `rarecall train` wrote.")]
+
+DATA_OPTIONS = {
+    "blank": Annotated[str | None, typer.Option(help="A blank in a class column is `unknown` (default) or `absent`.")],
+    "unlisted": Annotated[
+        str | None, typer.Option(help="A tag that a row does not list is `absent` (default) or `unknown`.")
+    ],
+    "images": Images,
+    "image_column": ImageColumn,
+    "tags_column": Annotated[str | None, typer.Option(help="Column of a CSV that lists tags.")],
+    "split_column": Annotated[str | None, typer.Option(help="Column of a CSV that says train, val or test.")],
+    "separator": Annotated[str | None, typer.Option(help="Separator between tags. Default: found among | ; ,")],
+}  # fmt: skip
+LoadTable = Callable[[], "LabelTable"]
+
+
+def reads_data(default: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the argument DATA and the options of the formats, in place of its parameter `load_table`.
+
+    Args:
+        default: of DATA; none: it has to be given.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_data(**values: Any) -> None:
+            spec, options = values.pop("data"), {name: values.pop(name) for name in DATA_OPTIONS}
+
+            def load_table() -> "LabelTable":
+                from rarecall import data
+
+                return data.load(spec, **given(**options))
+
+            command(load_table=load_table, **values)
+
+        def parameter(name: str, annotation: Any, value: Any) -> inspect.Parameter:
+            return inspect.Parameter(
+                name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=value, annotation=annotation
+            )
+
+        spec = parameter("data", Data, inspect.Parameter.empty if default is None else default)
+        own = inspect.signature(command).parameters
+        parameters = [spec if name == "load_table" else own[name] for name in own]
+        parameters += [parameter(name, annotation, None) for name, annotation in DATA_OPTIONS.items()]
+        with_data.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        with_data.__annotations__ = {one.name: one.annotation for one in parameters}
+        del with_data.__wrapped__
+        return with_data
+
+    return decorate
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -97,13 +142,6 @@ def parse_rates(text: str | None) -> tuple[float, ...] | None:
 def say(kind: str, sentence: str) -> None:
     """One line on stderr: a `warning` about something lost, or a `note`."""
     messages.print(f"{kind}: {sentence}", markup=False, soft_wrap=True)
-
-
-def load_table(spec: str, **options: Any) -> "LabelTable":
-    """The data set, with the options that were given."""
-    from rarecall import data
-
-    return data.load(spec, **given(**options))
 
 
 def load_backbone(model: str | None, weights: str | None, size: tuple[int, int] | None) -> "Backbone":

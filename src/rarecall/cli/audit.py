@@ -7,20 +7,14 @@ from typing import Annotated
 import typer
 
 from rarecall.cli import _options
-from rarecall.cli._options import Blank, Data, ImageColumn, Images, Separator, SplitColumn, TagsColumn, Unlisted
+from rarecall.cli._options import LoadTable, reads_data
 from rarecall.errors import OptionError
 
 
+@reads_data("digits")
 def audit(
-    spec: Data = "digits",
+    load_table: LoadTable,
     out: Annotated[Path, typer.Option(help="Folder for audit.json and audit.png.")] = Path("rarecall-audit"),
-    blank: Blank = None,
-    unlisted: Unlisted = None,
-    images: Images = None,
-    image_column: ImageColumn = None,
-    tags_column: TagsColumn = None,
-    split_column: SplitColumn = None,
-    separator: Separator = None,
 ) -> None:
     """Say what can be learnt from a data set: counts, tail, unknowns, pairs, leaks, and advice.
 
@@ -32,11 +26,7 @@ def audit(
 
     if out.exists() and not out.is_dir():
         raise OptionError(f"--out {out}: is a file, not a folder: pass another")
-    table = _options.load_table(
-        spec, blank=blank, unlisted=unlisted, images=images, image_column=image_column, tags_column=tags_column,
-        split_column=split_column, separator=separator,
-    )  # fmt: skip
-    facts = data.audit(table)
+    facts = data.audit(load_table())
     terminal.print_audit(facts, _options.output)
     write_text(out / "audit.json", json.dumps(facts.as_dict(), indent=1))
     write_bytes(out / "audit.png", figures.to_png(figures.class_counts(facts.as_dict(), figures.WIDE)))

@@ -7,37 +7,20 @@ from typing import Annotated
 import typer
 
 from rarecall.cli import _options
-from rarecall.cli._options import (
-    Blank,
-    Data,
-    Device,
-    ImageColumn,
-    Images,
-    Run,
-    Separator,
-    SplitColumn,
-    TagsColumn,
-    Unlisted,
-)
+from rarecall.cli._options import Device, LoadTable, Run, reads_data
 from rarecall.errors import OptionError
 
 
+@reads_data()
 def evaluate(
     run: Run,
-    spec: Data,
+    load_table: LoadTable,
     out: Annotated[Path | None, typer.Option(help="Folder of the results. Default: RUN/evaluation.")] = None,
     part: Annotated[
         str | None,
         typer.Option(help="`train`, `val`, `test` or `all`. Default: test, or all of a data set without a split."),
     ] = None,
     device: Device = "auto",
-    blank: Blank = None,
-    unlisted: Unlisted = None,
-    images: Images = None,
-    image_column: ImageColumn = None,
-    tags_column: TagsColumn = None,
-    split_column: SplitColumn = None,
-    separator: Separator = None,
 ) -> None:
     """Measure a model on labelled data: figures, every class, and a page with its best hits and worst errors.
 
@@ -52,10 +35,7 @@ def evaluate(
     if out.exists() and not out.is_dir():
         raise OptionError(f"--out {out}: is a file, not a folder: pass another")
     predictor = Predictor.load(run, device)
-    table = _options.load_table(
-        spec, blank=blank, unlisted=unlisted, images=images, image_column=image_column, tags_column=tags_column,
-        split_column=split_column, separator=separator,
-    )  # fmt: skip
+    table = load_table()
     found = measure(predictor, table, part)
     summary = found.summary
     for note in summary["notes"]:

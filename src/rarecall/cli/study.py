@@ -10,21 +10,15 @@ from rarecall.cli._options import (
     Augmentation,
     BackboneModel,
     BatchSize,
-    Blank,
-    Data,
     Device,
     Dropout,
     Epochs,
     Hidden,
-    ImageColumn,
-    Images,
     ImageSize,
-    Separator,
-    SplitColumn,
-    TagsColumn,
-    Unlisted,
+    LoadTable,
     WeightDecay,
     Weights,
+    reads_data,
 )
 from rarecall.errors import OptionError
 
@@ -42,8 +36,9 @@ Losses = Annotated[
 ]
 
 
+@reads_data("digits")
 def study(
-    spec: Data = "digits",
+    load_table: LoadTable,
     losses: Losses = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds; below 5, seed statistics are weak.")] = 5,
     out: Annotated[Path, typer.Option(help="Folder of the study; the same command continues it.")] = Path(
@@ -71,13 +66,6 @@ def study(
         typer.Option(min=1, help="Processes. Default: one for each core; for whole networks see `rarecall train`."),
     ] = None,
     strict: Annotated[bool, typer.Option(help="Refuse a data set with an unreadable image.")] = False,
-    blank: Blank = None,
-    unlisted: Unlisted = None,
-    images: Images = None,
-    image_column: ImageColumn = None,
-    tags_column: TagsColumn = None,
-    split_column: SplitColumn = None,
-    separator: Separator = None,
 ) -> None:
     """Find out which loss finds the rare labels best on your data, and how sure that is.
 
@@ -96,10 +84,7 @@ def study(
     size = _options.parse_size(image_size)
     grid = _options.parse_rates(rates)
     STUDY.check(out)
-    table = _options.load_table(
-        spec, blank=blank, unlisted=unlisted, images=images, image_column=image_column, tags_column=tags_column,
-        split_column=split_column, separator=separator,
-    )  # fmt: skip
+    table = load_table()
     common: dict[str, Any] = {
         "hidden": hidden, "dropout": dropout, "epochs": epochs, "batch_size": batch_size,
         "weight_decay": weight_decay, "rates": grid,

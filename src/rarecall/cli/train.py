@@ -10,22 +10,16 @@ from rarecall.cli._options import (
     Augmentation,
     BackboneModel,
     BatchSize,
-    Blank,
-    Data,
     Device,
     Dropout,
     Epochs,
     Hidden,
-    ImageColumn,
-    Images,
     ImageSize,
     LoaderWorkers,
-    Separator,
-    SplitColumn,
-    TagsColumn,
-    Unlisted,
+    LoadTable,
     WeightDecay,
     Weights,
+    reads_data,
 )
 from rarecall.errors import OptionError
 
@@ -37,8 +31,9 @@ if TYPE_CHECKING:
 Rate = Annotated[float | None, typer.Option(help="Learning rate of the head. Default 1e-3; 3e-3 for a head alone.")]
 
 
+@reads_data()
 def train(
-    spec: Data,
+    load_table: LoadTable,
     loss: Annotated[
         str | None, typer.Option(help="Such as `two-way` or `focal(gamma=1.0)`. Default: binary-cross-entropy.")
     ] = None,
@@ -85,13 +80,6 @@ def train(
     workers: LoaderWorkers = None,
     tensorboard: Annotated[bool, typer.Option(help="Write logs for TensorBoard.")] = True,
     strict: Annotated[bool, typer.Option(help="Refuse a data set with an unreadable image.")] = False,
-    blank: Blank = None,
-    unlisted: Unlisted = None,
-    images: Images = None,
-    image_column: ImageColumn = None,
-    tags_column: TagsColumn = None,
-    split_column: SplitColumn = None,
-    separator: Separator = None,
 ) -> None:
     """Train a network with one loss and write a run folder that predicts anywhere.
 
@@ -110,10 +98,7 @@ def train(
         raise OptionError(f"--loss {loss}: --from-study takes the study's own: leave one of them out")
     size = _options.parse_size(image_size) or winner.get("image_size")
     stages = _options.parse_milestones(milestones)
-    table = _options.load_table(
-        spec, blank=blank, unlisted=unlisted, images=images, image_column=image_column, tags_column=tags_column,
-        split_column=split_column, separator=separator,
-    )  # fmt: skip
+    table = load_table()
     given = _options.given(
         hidden=hidden, dropout=dropout, epochs=epochs, batch_size=batch_size,
         optimizer=optimizer, weight_decay=weight_decay, schedule=schedule, milestones=stages,

@@ -1,7 +1,6 @@
 """Logits of any number of images in a bounded memory: threads decode while the network works."""
 
 import os
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -46,8 +45,7 @@ def score(network: Classifier, sources: Iterable[S], batch_size: int = BATCH) ->
     size, threads = network.architecture.image_size, _cores()
     remaining = iter(sources)
     pending: deque[tuple[list[S], list[Future[Tensor | str]]]] = deque()
-    with ThreadPoolExecutor(threads) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an odd image is no reason to worry a user
+    with ThreadPoolExecutor(threads) as pool:
         try:
             while True:
                 while len(pending) < AHEAD and (batch := list(islice(remaining, batch_size))):

@@ -1,7 +1,8 @@
 """Training: a network, a loss and a data set become a run folder."""
 
 from rarecall.training.config import Recipe, Training, recipe, training
-from rarecall.training.loop import Fitted, Listener, Silent, fit
+from rarecall.training.listener import Listener, Silent
+from rarecall.training.loop import Fitted, fit
 from rarecall.training.run import Outcome, build, run_training, train
 
 __all__ = [

@@ -5,33 +5,36 @@ everything random in it comes from the seed and the step alone: a checkpoint the
 and a training that was killed ends with the same bits as one that was not.
 """
 
-import os
-import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
-from rarecall import losses, metrics
+from rarecall import losses
 from rarecall.data.table import LabelTable
-from rarecall.errors import DataError, OptionError, TrainingError, listing
+from rarecall.errors import DataError, OptionError, listing
 from rarecall.files import write_text
-from rarecall.inference.scoring import score_table
-from rarecall.labels import UNKNOWN, count, measured_groups
 from rarecall.models import Classifier, parameter_groups, resolve_device
 from rarecall.seeds import STEP, stream
 from rarecall.training import checkpoints
 from rarecall.training.checkpoints import Progress
 from rarecall.training.config import Training
+from rarecall.training.guards import (
+    NotFiniteError,
+    deterministic,
+    memory_in_words,
+    own_generators,
+    stop_request,
+    workers_in_words,
+)
+from rarecall.training.listener import Listener
 from rarecall.training.loading import Batch, Order, batches, default_workers
+from rarecall.training.validation import Validation, rank
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -39,38 +42,6 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SECONDS = 600.0
 LOG_EVERY = 10  # steps
-
-
-class Listener(Protocol):
-    """What is told of a training while it runs."""
-
-    def step(self, done: int, total: int) -> None:
-        """So many steps of all are done."""
-
-    def epoch(self, history: list[dict[str, float]], best_epoch: int, epochs: int) -> None:
-        """An epoch has ended; the last row of the history is its own."""
-
-    def say(self, kind: str, sentence: str) -> None:
-        """A `warning` or a `note`."""
-
-    def log(self, values: dict[str, float], step: int) -> None:
-        """Figures of a step or an epoch."""
-
-
-class Silent:
-    """A listener that does nothing; a base for those that care for a part."""
-
-    def step(self, done: int, total: int) -> None:
-        """Do nothing."""
-
-    def epoch(self, history: list[dict[str, float]], best_epoch: int, epochs: int) -> None:
-        """Do nothing."""
-
-    def say(self, kind: str, sentence: str) -> None:
-        """Do nothing."""
-
-    def log(self, values: dict[str, float], step: int) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +59,6 @@ class Fitted:
     history: list[dict[str, float]]
     epoch: int
     diverged: bool = False
-
-
-class NotFiniteError(TrainingError):
-    """The loss or the logits are no longer finite numbers."""
 
 
 def fit(
@@ -124,7 +91,7 @@ def fit(
         OptionError: a device that is not there.
     """
     fabric = _fabric(training, device)
-    with _deterministic(fabric.device), torch.random.fork_rng(), _memory_in_words(training), _workers_in_words():
+    with deterministic(fabric.device), own_generators(fabric.device), memory_in_words(training), workers_in_words():
         loop = _Loop(training, table, network, folder, listener, fabric, workers, checkpoint_seconds)
         try:
             return loop.run()
@@ -165,12 +132,12 @@ class _Loop:
         self.order = self.loader.sampler
         self.steps = len(self.order)  # an epoch
         self.progress = self._restore()
-        self.validation = _Validation(training, table, listener)
+        self.validation = Validation(training, table)
         self.unreadable: set[int] = set()
 
     def run(self) -> Fitted:
         """Do what is left."""
-        with _stop_request() as stop_requested:
+        with stop_request() as stop_requested:
             for epoch in range(len(self.progress.history) + 1, self.training.epochs + 1):
                 if self._lost_patience():
                     break
@@ -241,7 +208,7 @@ class _Loop:
         progress = self.progress
         figures = self.validation(self.network, self.loss)
         row = {"epoch": epoch, "step": progress.step, "train_loss": progress.loss_sum / self.steps, **figures}
-        better = not progress.history or _rank(row, self.training) > _rank(
+        better = not progress.history or rank(row, self.training) > rank(
             progress.history[progress.best_epoch - 1], self.training
         )
         progress.history.append(row)
@@ -284,47 +251,6 @@ class _Loop:
         )
 
 
-class _Validation:
-    """The figures of the validation part; an image that cannot be read counts as unlabelled."""
-
-    def __init__(self, training: Training, table: LabelTable, listener: Listener) -> None:
-        self.table, self.listener, self.metric = table, listener, training.metric
-        self.rows = table.part("val")
-        positives = count(table.labels[table.part("train")]).present
-        self.groups = measured_groups(table.labels[self.rows], positives)
-        group = self.metric.removeprefix("map_")
-        if group in ("head", "medium", "tail") and group not in self.groups:
-            raise OptionError(f"metric {self.metric}: no {group} class has a positive in the validation part")
-
-    def __call__(self, network: Classifier, loss: losses.Loss) -> dict[str, float]:
-        logits, reasons = score_table(network, self.table, self.rows)
-        targets = readable_targets(self.table, self.rows, reasons)
-        if not bool(logits.isfinite().all() | (len(reasons) > 0)):
-            raise NotFiniteError(
-                "the network's logits are not finite on validation: try a lower --rate, or --clip 1, with another --out"
-            )
-        logits = logits.nan_to_num()
-        own_thresholds = torch.zeros(logits.shape[1])  # a score of one half
-        figures = metrics.summarise(logits, targets, own_thresholds, self.groups)
-        with torch.inference_mode():
-            device = network.mean.device
-            value = float(loss(logits.to(device), targets.to(device)))
-        return {"val_loss": value} | {f"val_{name}": figure for name, figure in figures.items()}
-
-
-def readable_targets(table: LabelTable, rows: np.ndarray, unreadable: dict[int, str]) -> Tensor:
-    """The labels (N, C) of some rows, unknown where the image cannot be read."""
-    targets = torch.from_numpy(table.labels[rows].copy())
-    targets[[row in unreadable for row in rows.tolist()]] = UNKNOWN
-    return targets
-
-
-def _rank(row: dict[str, float], training: Training) -> float:
-    """Higher is better; what does not exist is worst."""
-    value = -row["val_loss"] if training.metric == "loss" else row[f"val_{training.metric}"]
-    return float(np.nan_to_num(value, nan=-np.inf))
-
-
 def _optimizer(training: Training, network: Classifier) -> torch.optim.Optimizer:
     groups = parameter_groups(network, training.rate, training.rate_of_backbone(), training.weight_decay)
     if training.optimizer == "sgd":
@@ -344,66 +270,3 @@ def _fabric(training: Training, device: str) -> "Fabric":
     if precision == "16-mixed" and not on_gpu:
         raise OptionError("--precision 16: float16 needs a GPU: use 32 or bf16")
     return Fabric(accelerator="cuda" if on_gpu else "cpu", devices=1, precision=precision)
-
-
-@contextmanager
-def _deterministic(device: torch.device) -> Iterator[None]:
-    """The same bits again, on a GPU too; a CPU gives them anyway."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-
-
-@contextmanager
-def _stop_request() -> Iterator[threading.Event]:
-    """Set by Ctrl-C or a polite kill, so that the step in progress ends first; a second one does not wait."""
-    requested = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield requested
-        return
-
-    def note(*_: object) -> None:
-        if requested.is_set():
-            raise KeyboardInterrupt
-        requested.set()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield requested
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _memory_in_words(training: Training) -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
-            raise
-        smaller = max(training.batch_size // 2, 1)
-        raise TrainingError(
-            f"out of memory with batches of {training.batch_size}: try --batch-size {smaller}, "
-            "or a smaller --image-size"
-        ) from None
-
-
-@contextmanager
-def _workers_in_words() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise TrainingError(
-            "a process that loads images died (out of memory?): the same command goes on from the last checkpoint; "
-            "--workers 0 loads images without such processes"
-        ) from None

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 
 from rarecall import data, metrics
 from rarecall.data.features import extract, without_unreadable
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, TrainingError, listing
-from rarecall.files import write_bytes
 from rarecall.folders import FolderKind
 from rarecall.inference import run_folder
 from rarecall.inference.run_folder import ClassCard, RunCard
@@ -30,7 +28,10 @@ from rarecall.labels import count, measured_groups, tiers
 from rarecall.models import Backbone, Classifier, architecture_of, resolve_device
 from rarecall.seeds import INITIAL, stream
 from rarecall.training.config import Recipe, Training
-from rarecall.training.loop import Fitted, Listener, fit, readable_targets
+from rarecall.training.listener import Listener
+from rarecall.training.loop import Fitted, fit
+from rarecall.training.records import Records
+from rarecall.training.validation import readable_targets
 
 TRAINING = FolderKind("training", "training.json", "rarecall train", TrainingError)
 LIBRARIES = ("torch", "torchvision", "timm", "lightning", "pillow", "numpy")
@@ -161,7 +162,7 @@ def train(
             return run_folder.read_card(out)
         prepared, notes = _prepare(table, training, backbone, strict, listener)
         network = build(training, prepared, None if prepared.features is not None else backbone, training.seed)
-        with _Records(out, listener, tensorboard) as records:
+        with Records(out, listener, tensorboard) as records:
             outcome = run_training(training, prepared, network, checkpoints, records, device=device, workers=workers)
         for note in outcome.notes:
             listener.say("warning", note)
@@ -237,33 +238,3 @@ def _on_backbone(card: RunCard, head: Classifier, backbone: Backbone) -> tuple[R
     own = head.architecture
     architecture = architecture_of(backbone, (), own.classes, own.hidden, own.dropout)
     return card.model_copy(update={"architecture": architecture}), Classifier(architecture, backbone.network, head.head)
-
-
-class _Records:
-    """Passes on what a listener is told, and writes it down: history.csv, and logs for TensorBoard."""
-
-    def __init__(self, out: Path, listener: Listener, tensorboard: bool) -> None:
-        self.out, self.listener, self.tensorboard = out, listener, tensorboard
-        self.writer: Any = None
-        self.step, self.say = listener.step, listener.say
-
-    def __enter__(self) -> "_Records":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.writer:
-            self.writer.finalize("")
-
-    def epoch(self, history: list[dict[str, float]], best_epoch: int, epochs: int) -> None:
-        write_bytes(self.out / "history.csv", pl.DataFrame(history).write_csv().encode())
-        self.listener.epoch(history, best_epoch, epochs)
-
-    def log(self, values: dict[str, float], step: int) -> None:
-        self.listener.log(values, step)
-        if self.tensorboard and self.writer is None:
-            from lightning.fabric.loggers import TensorBoardLogger
-
-            # What a killed process logged beyond its last checkpoint is hidden.
-            self.writer = TensorBoardLogger(self.out, name="tensorboard", version="", purge_step=step)
-        if self.writer:
-            self.writer.log_metrics(values, step)

@@ -1,0 +1,39 @@
+"""What a training writes down while it runs."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rarecall.files import write_bytes
+from rarecall.training.listener import Listener
+
+
+class Records:
+    """Passes on what a listener is told, and writes it down: history.csv, and logs for TensorBoard."""
+
+    def __init__(self, out: Path, listener: Listener, tensorboard: bool) -> None:
+        self.out, self.listener, self.tensorboard = out, listener, tensorboard
+        self.writer: Any = None
+        self.step, self.say = listener.step, listener.say
+
+    def __enter__(self) -> "Records":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.writer:
+            self.writer.finalize("")
+
+    def epoch(self, history: list[dict[str, float]], best_epoch: int, epochs: int) -> None:
+        write_bytes(self.out / "history.csv", pl.DataFrame(history).write_csv().encode())
+        self.listener.epoch(history, best_epoch, epochs)
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        self.listener.log(values, step)
+        if self.tensorboard and self.writer is None:
+            from lightning.fabric.loggers import TensorBoardLogger
+
+            # What a killed process logged beyond its last checkpoint is hidden.
+            self.writer = TensorBoardLogger(self.out, name="tensorboard", version="", purge_step=step)
+        if self.writer:
+            self.writer.log_metrics(values, step)
