@@ -89,6 +89,8 @@ def test_a_study_of_whole_networks_killed_and_continued(photos: Path, tmp_path: 
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    other = run_process(*command, "--epochs", "4", "--out", tmp_path / "b", cwd=photos)
+    assert_one_line(other, "holds another study", "protocol.epochs")
     assert run_process(*command, "--out", tmp_path / "b", cwd=photos).returncode == 0
     assert (tmp_path / "a/results.parquet").read_bytes() == (tmp_path / "b/results.parquet").read_bytes()
     assert not (tmp_path / "b/.training").exists()
@@ -163,6 +165,7 @@ def test_a_polite_stop_keeps_the_step(photos: Path, tmp_path: Path, number: int)
         (["train", "digits", "--model", "resnet18"], ["--model resnet18: digits has features"]),
         (["train", "digits", "--augmentation", "plain"], ["computed once"]),
         (["train", "digits", "--clip", "0"], ["clip=0.0"]),
+        (["train", "digits", "--rate", "0"], ["rate=0.0"]),
         (["train", "digits", "--metric", "f1"], ["unknown metric 'f1'"]),
         (["train", "digits", "--device", "gpu"], ["unknown device 'gpu'"]),
         (["train", "digits", "--from-study", "none"], ["none: holds no study"]),
@@ -208,8 +211,8 @@ def test_a_loss_that_is_not_finite_is_one_line(run: Run, tmp_path: Path) -> None
     np.savez(tmp_path / "t.npz", **content)
     done = run("train", "t.npz", "--loss", "bce", "--hidden", "0")
     assert_one_line(done, "at step 1 (epoch 1)", "not-finite-items.txt", "try a lower --rate")
-    assert len((tmp_path / "rarecall-run/not-finite-items.txt").read_text().splitlines()) == 64
-    assert load_file(tmp_path / "rarecall-run/not-finite.safetensors").keys() == {
+    assert len((tmp_path / "rarecall-run/checkpoints/not-finite-items.txt").read_text().splitlines()) == 64
+    assert load_file(tmp_path / "rarecall-run/checkpoints/not-finite.safetensors").keys() == {
         "network.head.0.weight", "network.head.0.bias",
     }  # fmt: skip
 

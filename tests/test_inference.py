@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import shutil
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +126,24 @@ def test_a_head_on_a_frozen_backbone_is_one_network_in_the_end(head_run: Path, p
     assert again.summary["figures"] == pytest.approx(predictor.card.figures["test"], abs=0.01)
 
 
+@pytest.mark.parametrize("head_only", [True, False])
+def test_own_data_are_evaluated_on_the_training_s_own_test_part(photos: Path, tmp_path: Path, head_only: bool) -> None:
+    """Also where images cannot be read, or can be read again: else training images would be measured."""
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    kept = (folder / "a/05.jpg").read_bytes()
+    (folder / "a/05.jpg").unlink()
+    (folder / "a/06.jpg").write_bytes(b"no image")
+    table = data.load(str(folder / "tags.csv"))
+    backbone = load_backbone("mobilenetv3_small_050", "none", (32, 32))
+    settings = training(recipe(table, head_only=head_only, **SETTINGS), "focal")
+    train(settings, table, tmp_path / "run", Silent(), backbone=backbone, workers=0)
+    wanted = [table.items[row] for row in data.complete_split(table)[0].part("test")]
+    predictor = Predictor.load(tmp_path / "run")
+    (folder / "a/05.jpg").write_bytes(kept)
+    found = evaluate(predictor, table)
+    assert set(found.table.items) == set(wanted) - {"a/06.jpg"}
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -137,6 +156,8 @@ def test_a_head_on_a_frozen_backbone_is_one_network_in_the_end(head_run: Path, p
         (lambda run: _change(run, classes=[]), "0 class names for 2 logits"),
         (lambda run: _change(run, epoch="many"), "is damaged at epoch"),
         (lambda run: _change_architecture(run, "mobilenetv3_small_100"), r"does not fit .* layers differ: backbone"),
+        (lambda run: _change_architecture(run, "hf-hub:someone/model"), "unknown model"),
+        (lambda run: _options(run, checkpoint_path="evil.pth"), "may not say what to load: remove checkpoint_path"),
         (lambda run: _flip(run / "model.safetensors"), "is not the file that run.json speaks of"),
     ],
 )
@@ -155,6 +176,11 @@ def _change(run: Path, **values: Any) -> None:
 def _change_architecture(run: Path, model: str) -> None:
     card = json.loads((run / "run.json").read_text())
     _change(run, architecture=card["architecture"] | {"model": model})
+
+
+def _options(run: Path, **options: Any) -> None:
+    card = json.loads((run / "run.json").read_text())
+    _change(run, architecture=card["architecture"] | {"model_options": options})
 
 
 def _flip(file: Path) -> None:
@@ -188,7 +214,7 @@ def test_every_kind_of_input_gives_the_same_scores(run: Path, photos: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "wrong", [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 7), np.uint8), b"no image", Image.new("F", (4, 4))]
+    "wrong", [np.zeros((4, 4, 3), np.float32), np.zeros((5, 4, 7), np.uint8), b"no image", Image.new("F", (4, 4))]
 )
 def test_what_is_no_image_has_an_error_and_no_score(run: Path, wrong: Any) -> None:
     found = Predictor.load(run).predict([wrong])
@@ -235,6 +261,21 @@ def test_top_orders_and_labels_are_the_decided(run: Path, photos: Path) -> None:
     assert found.top(9) == found.top(2)
 
 
+def test_a_lazy_image_may_stand_many_times(run: Path, photos: Path) -> None:
+    with Image.open(photos / "a/03.jpg") as lazy:
+        found = Predictor.load(run).predict([lazy] * 40)
+    assert found.errors == [None] * 40
+    assert np.ptp(found.scores, axis=0).max() < 1e-6
+
+
+def test_a_stream_leaves_warnings_alone(run: Path, photos: Path) -> None:
+    before = list(warnings.filters)
+    stream = Predictor.load(run).stream([photos / "a/00.jpg"] * 9, batch_size=2)
+    next(stream)
+    assert warnings.filters == before
+    stream.close()  # type: ignore[attr-defined]
+
+
 def test_features_have_their_shape(tmp_path: Path, table_file: Path) -> None:
     table = data.load(str(table_file))
     train(training(recipe(table, epochs=2), "focal"), table, tmp_path / "run", Silent(), tensorboard=False)
@@ -244,6 +285,8 @@ def test_features_have_their_shape(tmp_path: Path, table_file: Path) -> None:
     assert found.scores.shape == (len(table), 3)
     with pytest.raises(ShapeError, match=r"this model takes \(N, 4\)"):
         predictor.predict(np.zeros((2, 5)))
+    with pytest.raises(ShapeError, match="must be an array of numbers"):
+        predictor.predict(["a.npz"])
     with pytest.raises(OptionError, match="takes features, not images"):
         next(predictor.stream(["a.jpg"]))
 
@@ -401,6 +444,22 @@ def test_the_page_shows_every_class_with_its_pictures(run: Path, photos: Path) -
         assert f'title="{shot["item"]}"' in page
         with Image.open(io.BytesIO(base64.b64decode(shot["image"]))) as image:
             assert image.size == (16, 24)
+
+
+def test_many_classes_with_odd_names_of_which_most_have_no_positive(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    labels = np.zeros((300, 130), np.int8)
+    labels[:, -20:] = random.random((300, 20)) < 0.3
+    names = np.array([f"a ${place}\\bad$ <b>" for place in range(130)])
+    np.savez(tmp_path / "t.npz", features=random.normal(size=(300, 4)), labels=labels, names=names)
+    table = data.load(str(tmp_path / "t.npz"))
+    train(training(recipe(table, epochs=1), "focal"), table, tmp_path / "run", Silent(), tensorboard=False)
+    predictor = Predictor.load(tmp_path / "run")
+    found = evaluate(predictor, table)
+    assert len(found.classes) == 130
+    page = run_page.render(predictor.card, found)
+    assert "bad$ &lt;b&gt;" in page
+    assert "bad$ <b>" not in page
 
 
 def test_the_page_of_features_has_no_pictures(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from rarecall import data, losses
 from rarecall.data import LabelTable
 from rarecall.errors import DataError, OptionError, TrainingError
 from rarecall.models import Backbone, load_backbone, parameter_groups
-from rarecall.training import Fitted, Recipe, Silent, build, fit, recipe, train, training
+from rarecall.training import Fitted, Recipe, Silent, build, checkpoints, fit, recipe, train, training
 from rarecall.training.guards import NotFiniteError
 from rarecall.training.loading import Order, batches
+from rarecall.training.validation import Validation
 from tests.files import write_image
 
 SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 8, "augmentation": "pedestrian", "dropout": 0.3, "hidden": 8}
@@ -71,12 +72,11 @@ def features(table_file: Path) -> LabelTable:
 def fitted(
     table: LabelTable, backbone: Backbone | None, folder: Path, ear: Silent | None = None, **changes: Any
 ) -> Fitted:
-    """One small training; the backbone is copied through its weights, so that each starts from the same."""
+    """One small training."""
     rates = {name: changes.pop(name) for name in ("loss", "rate", "seed") if name in changes}
     options = {name: changes.pop(name) for name in ("workers", "checkpoint_seconds", "forgiving") if name in changes}
     settings = training(recipe(table, **{**SMALL, **changes}), rates.pop("loss", "two-way"), **rates)
-    fresh = load_backbone("mobilenetv3_small_050", "none", (32, 32)) if backbone else None
-    network = build(settings, table, fresh, settings.seed)
+    network = build(settings, table, backbone, settings.seed)
     return fit(settings, table, network, folder, ear or Silent(), **{"workers": 0, **options})
 
 
@@ -131,6 +131,8 @@ def test_parts_have_their_own_rates_and_biases_no_decay(table: LabelTable, backb
         ({"augmentation": "heavy"}, "Known: none, plain, pedestrian"),
         ({"precision": "8"}, "unknown precision '8'"),
         ({"clip": -1.0}, "clip=-1.0"),
+        ({"warmup_epochs": float("inf")}, "warmup_epochs=inf"),
+        ({"milestones": (-1.0,)}, "milestones=-1.0"),
         ({"epochs": 0}, "epochs=0"),
         ({"head_only": True, "augmentation": "plain"}, "computed once"),
     ],
@@ -240,6 +242,7 @@ def test_a_damaged_checkpoint_is_recognised_and_the_one_before_is_used(
     assert_same(whole, fitted(table, backbone, tmp_path / "cut", ear))
     assert ear.said == ["warning: checkpoint damaged (step-000000006.safetensors): going on from step 3"]
     assert not list((tmp_path / "cut").glob(".*"))
+    assert [file.name for file in (tmp_path / "cut").glob("*.damaged")] == ["step-000000006.damaged"]
 
 
 def test_patience_and_metric_pick_and_stop(features: LabelTable, tmp_path: Path) -> None:
@@ -247,6 +250,17 @@ def test_patience_and_metric_pick_and_stop(features: LabelTable, tmp_path: Path)
     losses_seen = [row["val_loss"] for row in done.history]
     assert done.history[done.epoch - 1]["val_loss"] == min(losses_seen)
     assert len(done.history) == done.epoch + 2 < 40
+
+
+def test_patience_counts_on_after_a_stop(features: LabelTable, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"augmentation": "none", "metric": "loss", "patience": 2, "epochs": 40, "rate": 1.0}
+    whole = fitted(features, None, tmp_path / "whole", **options)
+    steps = int(whole.history[0]["step"])
+    last = len(whole.history)
+    for stop_at in (steps * (last - 1) + 1, steps * last):
+        with pytest.raises(_Killed):
+            fitted(features, None, tmp_path / str(stop_at), Ear(stop_at), **options)
+        assert_same(whole, fitted(features, None, tmp_path / str(stop_at), **options))
 
 
 def test_a_metric_of_no_class_is_refused(features: LabelTable, tmp_path: Path) -> None:
@@ -303,12 +317,12 @@ def test_what_cannot_be_read_is_unknown_and_teaches_nothing(
     for batch in seen:
         place = batch.rows.index(train_row)
         assert batch.targets[place].tolist() == [-1, -1]
-        assert not batch.inputs[place].any()
+        assert any(torch.equal(batch.inputs[place], other) for row, other in enumerate(batch.inputs) if row != place)
 
 
 def test_a_batch_without_a_readable_image_stops_it(table: LabelTable, backbone: Backbone, tmp_path: Path) -> None:
     gone = LabelTable(table.items, table.names, table.labels, table.split, table.source, tmp_path / "gone")
-    with pytest.raises(DataError, match="none of the 8 images of a batch can be read"):
+    with pytest.raises(DataError, match="none of the last 24 images can be read"):
         fitted(gone, backbone, tmp_path / "run")
 
 
@@ -320,12 +334,12 @@ def test_a_loss_that_is_not_finite_stops_at_the_step_and_keeps_what_led_to_it(
     features.features[train_rows[5]] = 3e38
     items = [f"item {row}" for row in range(len(features))]
     table = LabelTable(items, features.names, features.labels, features.split, features.source, None, features.features)
-    with pytest.raises(NotFiniteError, match=r"the loss is (inf|nan) at step \d+ \(epoch 1\) on item"):
+    with pytest.raises(NotFiniteError, match=r"the loss is (inf|nan) and .* at step \d+ \(epoch 1\) on item"):
         fitted(table, None, tmp_path / "checkpoints", augmentation="none", loss="binary-cross-entropy", hidden=0)
-    named = (tmp_path / "not-finite-items.txt").read_text().split("\n")
+    named = (tmp_path / "checkpoints/not-finite-items.txt").read_text().split("\n")
     assert f"item {train_rows[5]}" in named
     assert len(named) == SMALL["batch_size"] + 1
-    state = load_file(tmp_path / "not-finite.safetensors")
+    state = load_file(tmp_path / "checkpoints/not-finite.safetensors")
     assert all(bool(tensor.isfinite().all()) for tensor in state.values())
     done = fitted(
         table, None, tmp_path / "b/checkpoints", augmentation="none", loss="binary-cross-entropy", hidden=0,
@@ -333,6 +347,77 @@ def test_a_loss_that_is_not_finite_stops_at_the_step_and_keeps_what_led_to_it(
     )  # fmt: skip
     assert done.diverged
     assert done.epoch == 0
+    assert not list((tmp_path / "b").rglob("not-finite*"))
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(
+    features: LabelTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Poison(torch.autograd.Function):
+        @staticmethod
+        def forward(_: Any, value: Tensor) -> Tensor:
+            return value.clone()
+
+        @staticmethod
+        def backward(_: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+            return gradient * torch.nan
+
+    whole = losses.Loss.forward
+    monkeypatch.setattr(losses.Loss, "forward", lambda *given: Poison.apply(whole(*given)))
+    for clip in (None, 1.0):
+        folder = tmp_path / str(clip)
+        with pytest.raises(NotFiniteError, match="gradient's norm nan at step 1 "):
+            fitted(features, None, folder, augmentation="none", clip=clip)
+        state = load_file(folder / "not-finite.safetensors")
+        assert all(bool(tensor.isfinite().all()) for tensor in state.values())
+
+
+def test_logits_that_are_not_finite_are_seen_beside_an_unreadable_image(table: LabelTable, backbone: Backbone) -> None:
+    items = list(table.items)
+    items[int(table.part("val")[0])] = "nothing.jpg"
+    broken = LabelTable(items, table.names, table.labels, table.split, table.source, table.root)
+    settings = training(recipe(table, **SMALL), "focal")
+    network = build(settings, broken, backbone, 0)
+    with torch.no_grad():
+        network.head[0].weight.fill_(torch.nan)  # type: ignore[index, union-attr, operator]
+    with pytest.raises(NotFiniteError, match="not finite on validation"):
+        Validation(settings, broken)(network, losses.build("focal"))
+
+
+def test_a_training_leaves_the_backbone_as_it_was(table: LabelTable, backbone: Backbone, tmp_path: Path) -> None:
+    before = {name: tensor.clone() for name, tensor in backbone.network.state_dict().items()}
+    first = fitted(table, backbone, tmp_path / "a", epochs=1)
+    assert_same(first, fitted(table, backbone, tmp_path / "b", epochs=1))
+    assert all(torch.equal(before[name], tensor) for name, tensor in backbone.network.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in backbone.network.parameters())
+
+
+def test_checkpoints_of_another_training_are_refused(features: LabelTable, tmp_path: Path) -> None:
+    fitted(features, None, tmp_path, augmentation="none")
+    with pytest.raises(TrainingError, match="holds checkpoints of another training"):
+        fitted(features, None, tmp_path, augmentation="none", rate=0.1)
+
+
+def test_a_file_that_cannot_be_read_just_now_is_not_damage(
+    features: LabelTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted(features, None, tmp_path, augmentation="none")
+    kept = sorted(tmp_path.iterdir())
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(checkpoints, "safe_open", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        fitted(features, None, tmp_path, augmentation="none")
+    assert sorted(tmp_path.iterdir()) == kept
+
+
+def test_no_process_is_left_behind(table: LabelTable, backbone: Backbone, tmp_path: Path) -> None:
+    with pytest.raises(_Killed) as held:
+        fitted(table, backbone, tmp_path, Ear(stop_at=2), workers=2)
+    assert held.value is not None
+    assert multiprocessing.active_children() == []
 
 
 def test_a_worker_that_dies_is_said(table: LabelTable, backbone: Backbone, tmp_path: Path) -> None:
@@ -374,9 +459,7 @@ def test_another_training_does_not_go_into_the_folder(features: LabelTable, tmp_
         train(other, features, tmp_path / "run", Silent())
     ear = Ear()
     before = (tmp_path / "run/model.safetensors").read_bytes()
-    assert train(first, features, tmp_path / "run", ear) == card.model_copy(
-        update={"weights_hash": train(first, features, tmp_path / "run", Silent()).weights_hash}
-    )
+    assert train(first, features, tmp_path / "run", ear) == card
     assert ear.said == [f"note: {tmp_path / 'run'}: this training is finished"]
     assert (tmp_path / "run/model.safetensors").read_bytes() == before
 

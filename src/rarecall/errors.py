@@ -58,6 +58,16 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}: {guess}Known: {', '.join(known)}"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the machine or of its GPU was too small.
+
+    >>> is_out_of_memory(RuntimeError("unsupported memory format option"))
+    False
+    """
+    words = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
 def listing(names: Iterable[str], most: int = 5) -> str:
     """The first few names and how many more there are.
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import typer
 
 from rarecall.cli import audit, evaluate, predict, report, study, train
-from rarecall.errors import RarecallError
+from rarecall.errors import RarecallError, is_out_of_memory
 
 app = typer.Typer(
     help="Train and choose multi-label classifiers that recall the rare.",
@@ -48,7 +48,7 @@ def main() -> NoReturn:
     except OSError as error:
         _fail(_explain(error))
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         _fail("out of memory: try --workers 1, a smaller --hidden or --batch-size; what is finished is kept")
     if code == INTERRUPTED:  # Typer has caught the Ctrl-C

@@ -144,13 +144,13 @@ def say(kind: str, sentence: str) -> None:
     messages.print(f"{kind}: {sentence}", markup=False, soft_wrap=True)
 
 
-def load_backbone(model: str | None, weights: str | None, size: tuple[int, int] | None) -> "Backbone":
+def load_backbone(model: str | None, weights: str | None, size: tuple[int, int] | None, device: str) -> "Backbone":
     """The backbone; says beforehand that its weights may have to be fetched."""
     from rarecall.models import load_backbone
 
     if weights in (None, "pretrained"):
         say("note", "fetching pretrained weights unless they are cached; without a network, pass --weights FILE")
-    return load_backbone(model, weights or "pretrained", size)
+    return load_backbone(model, weights or "pretrained", size, device=device)
 
 
 def refuse_for_features(table: "LabelTable", **options: Any) -> None:

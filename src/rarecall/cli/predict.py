@@ -106,6 +106,7 @@ def _print(part: "Predictions", top: int | None) -> None:
     """One line for each item: the decided classes, or the highest, with their scores."""
     ranked = part.top(top or len(part.names))
     for item, pairs, labels, error in zip(part.items, ranked, part.labels, part.errors, strict=True):
-        shown = pairs if top else [(name, score) for name, score in pairs if name in set(labels)]
+        decided = set(labels)
+        shown = pairs if top else [(name, score) for name, score in pairs if name in decided]
         words = f"error: {error}" if error else ", ".join(f"{name} {score:.3f}" for name, score in shown) or "–"
         sys.stdout.write(f"{item}: {words}\n")

@@ -96,13 +96,13 @@ def study(
             raise OptionError(f"--augmentation {augmentation}: heads are trained on features: pass --finetune, too")
         protocol = studies.default_protocol(table, **common)
     plan = studies.Plan(losses=wanted, seeds=seeds, protocol=protocol)
+    table, taken = data.complete_split(table)  # before any image is left out, so that every command takes the same part
     backbone: Backbone | None = None
     left_out: list[str] = []
     if table.features is not None:
         _options.refuse_for_features(table, model=model, weights=weights, image_size=image_size)
     else:
-        table, backbone, left_out = _prepare(table, model, weights, size, strict, finetune)
-    table, taken = data.complete_split(table)
+        table, backbone, left_out = _prepare(table, model, weights, size, device, strict, finetune)
     data.check_learnable(table)
     facts = data.audit(table)
     _say_what_was_found([*left_out, *facts.warnings], [*taken, *facts.advice])
@@ -125,6 +125,7 @@ def _prepare(
     model: str | None,
     weights: str | None,
     size: tuple[int, int] | None,
+    device: str,
     strict: bool,
     finetune: bool,
 ) -> "tuple[LabelTable, Backbone, list[str]]":
@@ -132,7 +133,7 @@ def _prepare(
     from rarecall.data.features import extract, without_unreadable
     from rarecall.reports import terminal
 
-    backbone = _options.load_backbone(model, weights, size)
+    backbone = _options.load_backbone(model, weights, size, device)
     notes = [] if weights != "none" else ["the backbone has random weights (--weights none): its features say little"]
     if finetune:
         table, left_out = without_unreadable(table, strict=strict, decode=True)

@@ -96,6 +96,8 @@ def train(
     winner = _winner(from_study) if from_study else {}
     if loss is not None and winner:
         raise OptionError(f"--loss {loss}: --from-study takes the study's own: leave one of them out")
+    if head_only and "recipe" in winner:
+        raise OptionError("--head-only: the study trained whole networks, and so does its winner: leave it out")
     size = _options.parse_size(image_size) or winner.get("image_size")
     stages = _options.parse_milestones(milestones)
     table = load_table()
@@ -107,10 +109,10 @@ def train(
     )  # fmt: skip
     recipe = training.recipe(table, **{**winner.get("recipe", {"head_only": head_only}), **given})
     settings = training.training(
-        recipe, loss or winner.get("loss", "binary-cross-entropy"), rate=rate or winner.get("rate"),
+        recipe, loss or winner.get("loss", "binary-cross-entropy"), rate=winner.get("rate") if rate is None else rate,
         backbone_rate=backbone_rate, seed=seed,
     )  # fmt: skip
-    backbone = _backbone(table, model or winner.get("model"), weights, size, winner)
+    backbone = _backbone(table, model or winner.get("model"), weights, size, device, winner)
     with terminal.progress(_options.messages) as bars:
         card = training.train(
             settings, table, out, terminal.TrainingDisplay(bars, _options.messages), backbone=backbone,
@@ -136,7 +138,11 @@ def _winner(folder: Path) -> dict[str, Any]:
 
     summary = Results.read(folder).summary
     best, backbone = summary["tuned"][0], summary["backbone"] or {}
-    _options.say("note", f"{folder}: {best['loss']} at rate {best['rate']:g} has the highest test mAP")
+    _options.say(
+        "note",
+        f"{folder}: {best['loss']} at rate {best['rate']:g} has the highest test mAP, "
+        "by which it was chosen: the test figures of its training are a little flattered",
+    )
     kept = {key: backbone[key] for key in ("model", "image_size", "weights_digest", "weights") if key in backbone}
     recipe = {key: value for key, value in summary["protocol"].items() if key in training.Recipe.model_fields}
     found = {"loss": best["loss"], "rate": best["rate"], **kept}
@@ -144,14 +150,19 @@ def _winner(folder: Path) -> dict[str, Any]:
 
 
 def _backbone(
-    table: "LabelTable", model: str | None, weights: str | None, size: tuple[int, int] | None, winner: dict[str, Any]
+    table: "LabelTable",
+    model: str | None,
+    weights: str | None,
+    size: tuple[int, int] | None,
+    device: str,
+    winner: dict[str, Any],
 ) -> "Backbone | None":
     if table.features is not None:
         _options.refuse_for_features(table, model=model, weights=weights, image_size=size)
         return None
     if weights is None and winner.get("weights") not in (None, "pretrained", "none"):
         raise OptionError(f"--weights: the study used {winner['weights']}: pass its path")
-    backbone = _options.load_backbone(model, weights or winner.get("weights"), size)
+    backbone = _options.load_backbone(model, weights or winner.get("weights"), size, device)
     if winner.get("weights_digest") not in (None, backbone.description["weights_digest"]):
         _options.say("warning", "other weights than the study's: what it found may not hold for them")
     return backbone

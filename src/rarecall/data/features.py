@@ -128,7 +128,9 @@ def _block(paths: list[Path], backbone: Backbone) -> tuple[Tensor, dict[int, str
     """Features (N, D) of a block, from the cache or computed, and why rows of NaN could not be read."""
     with ThreadPoolExecutor() as threads:
         contents = list(threads.map(_content, paths))
-        key = hashlib.sha256(json.dumps([FORMAT, backbone.description, contents]).encode()).hexdigest()[:32]
+        key = hashlib.sha256(
+            json.dumps([FORMAT, backbone.description, backbone.device.type, contents]).encode()
+        ).hexdigest()[:32]
         file = cache_folder() / "features" / f"{key}.safetensors"
         cached = _cached(file)
         if cached is not None:

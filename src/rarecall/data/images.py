@@ -21,13 +21,13 @@ SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", 
 SPARE = 2
 
 
-def read_image(source: Path | bytes, size: Size) -> Tensor | str:
+def read_image(source: Path | bytes | Image.Image, size: Size) -> Tensor | str:
     """The image (3, H, W) uint8 resized to `size`, height and width; or why it cannot be read."""
     image = decode(source, size)
     return image if isinstance(image, str) else resize(image, size)
 
 
-def decode(source: Path | bytes, size: Size) -> Image.Image | str:
+def decode(source: Path | bytes | Image.Image, size: Size) -> Image.Image | str:
     """The whole image upright and in 8-bit RGB, with enough pixels to cut `size` from it; or why there is none.
 
     Pillow decodes: it outlives torchvision's own decoders, which are deprecated since 0.29.
@@ -35,6 +35,8 @@ def decode(source: Path | bytes, size: Size) -> Image.Image | str:
     if isinstance(source, Path) and not source.is_file():
         return "no such file"
     try:
+        if isinstance(source, Image.Image):
+            return to_rgb(source)
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as opened:
             opened.draft("RGB", (SPARE * max(size), SPARE * max(size)))
             return to_rgb(opened)

@@ -35,7 +35,7 @@ class Evaluation:
     @property
     def classes(self) -> pl.DataFrame:
         """One row for each class."""
-        return pl.DataFrame(self.summary["classes"])
+        return pl.DataFrame(self.summary["classes"], infer_schema_length=None)
 
 
 def evaluate(predictor: Predictor, table: LabelTable, part: str | None = None) -> Evaluation:
@@ -53,7 +53,7 @@ def evaluate(predictor: Predictor, table: LabelTable, part: str | None = None) -
     """
     table = _with_classes_of(predictor, table)
     table, part, notes = _part(predictor, table, part)
-    logits, unreadable = score_table(predictor.network, table, np.arange(len(table)))
+    logits, _, unreadable = score_table(predictor.network, table, np.arange(len(table)))
     if unreadable:
         bad = listing([table.items[row] for row in unreadable], 3)
         notes.append(f"{len(unreadable)} images cannot be read and are left out ({bad})")
@@ -145,9 +145,6 @@ def _part(predictor: Predictor, table: LabelTable, part: str | None) -> tuple[La
     if part not in (None, "all", *PARTS):
         raise OptionError(f"--part {part}: choose train, val, test or all")
     known = predictor.card.data["fingerprint"] == table.fingerprint()
-    notes: list[str] = []
-    if table.features is None:
-        table, notes = without_unreadable(table)
     if known:
         table, _ = data.complete_split(table)
     elif part is None and not len(table.part("test")):
@@ -156,4 +153,8 @@ def _part(predictor: Predictor, table: LabelTable, part: str | None) -> tuple[La
     rows = np.arange(len(table)) if part == "all" else table.part(part)
     if not len(rows):
         raise DataError(f"{table.source}: no row is in the {part} part: pass another --part, or --part all")
-    return table.select(rows), part, notes
+    table = table.select(rows)
+    if table.features is not None:
+        return table, part, []
+    table, notes = without_unreadable(table)
+    return table, part, notes

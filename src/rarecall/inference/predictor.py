@@ -146,7 +146,10 @@ class Predictor:
         """
         if self.takes_images:
             raise OptionError("this model takes images, not features: predict(images)")
-        rows = torch.as_tensor(np.asarray(features, np.float32))
+        try:
+            rows = torch.as_tensor(np.asarray(features, np.float32))
+        except (TypeError, ValueError):
+            raise ShapeError("features must be an array of numbers (N, ...)") from None
         wanted = self.card.architecture.inputs
         if tuple(rows.shape[1:]) != wanted:
             raise ShapeError(f"features {tuple(rows.shape)}: this model takes (N, {', '.join(map(str, wanted))})")

@@ -21,7 +21,7 @@ from safetensors.torch import save as serialise
 from rarecall import __version__
 from rarecall.errors import ModelError, listing
 from rarecall.files import write_bytes, write_text
-from rarecall.models import Architecture, Classifier
+from rarecall.models import Architecture, Classifier, differing_layers
 
 FORMAT = 1
 CARD, WEIGHTS = "run.json", "model.safetensors"
@@ -78,13 +78,14 @@ class RunCard(BaseModel):
         return [entry.name for entry in self.classes]
 
 
-def write(out: Path, card: RunCard, network: Classifier) -> None:
-    """Write the weights, then the card that makes the folder complete."""
+def write(out: Path, card: RunCard, network: Classifier) -> RunCard:
+    """Write the weights, then the card that makes the folder complete, and return it."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     weights = serialise(state)
     write_bytes(out / WEIGHTS, weights)
     complete = card.model_copy(update={"weights_hash": hashlib.sha256(weights).hexdigest()})
     write_text(out / CARD, json.dumps(complete.model_dump(mode="json"), indent=1, allow_nan=False))
+    return complete
 
 
 def read_card(out: Path) -> RunCard:
@@ -137,12 +138,7 @@ def read(out: Path) -> tuple[RunCard, Classifier]:
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{file}: is damaged ({error}): copy the run folder again") from None
     network = card.architecture.build()
-    wanted = network.state_dict()
-    differing = [
-        key
-        for key in sorted(wanted.keys() | state.keys())
-        if key not in state or key not in wanted or state[key].shape != wanted[key].shape
-    ]
+    differing = differing_layers(state, network.state_dict())
     if differing:
         raise ModelError(
             f"{file}: does not fit {card.architecture.model or 'the head'} in {CARD}: "

@@ -1,6 +1,6 @@
 """Logits of any number of images in a bounded memory: threads decode while the network works."""
 
-import os
+import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rarecall.data.images import Size, read_image, resize, to_rgb
+from rarecall.data.images import Size, read_image
 from rarecall.data.table import LabelTable
-from rarecall.models import Classifier
+from rarecall.labels import UNKNOWN
+from rarecall.models import Classifier, cores
 
 Source = Path | str | bytes | Image.Image | np.ndarray | Tensor
 S = TypeVar("S", bound=Source)
@@ -42,13 +43,16 @@ class Scored(Generic[S]):
 
 def score(network: Classifier, sources: Iterable[S], batch_size: int = BATCH) -> Iterator[Scored[S]]:
     """The logits of images, in their order, a batch at a time; `sources` may be endless."""
-    size, threads = network.architecture.image_size, _cores()
+    size, threads = network.architecture.image_size, cores()
     remaining = iter(sources)
     pending: deque[tuple[list[S], list[Future[Tensor | str]]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             while True:
                 while len(pending) < AHEAD and (batch := list(islice(remaining, batch_size))):
+                    for source in batch:
+                        if isinstance(source, Image.Image):
+                            _load(source)  # here, as the same lazy image may stand twice
                     pending.append((batch, [pool.submit(_read, source, size) for source in batch]))
                 if not pending:
                     return
@@ -63,15 +67,23 @@ def score_features(network: Classifier, features: Tensor) -> Tensor:
     return torch.cat([_logits(network, part) for part in features.split(ROWS_AT_ONCE)])
 
 
-def score_table(network: Classifier, table: LabelTable, rows: np.ndarray) -> tuple[Tensor, dict[int, str]]:
-    """Logits (N, C) of some rows of a table, and why the rows of NaN could not be read."""
+def score_table(
+    network: Classifier, table: LabelTable, rows: np.ndarray, batch_size: int = BATCH
+) -> tuple[Tensor, Tensor, dict[int, str]]:
+    """Logits (N, C) and targets (N, C) of some rows of a table, and why rows could not be read.
+
+    Such a row has logits of 0 and unknown targets, so that no metric counts it.
+    """
+    targets = torch.from_numpy(table.labels[rows])
     if table.features is not None:
-        return score_features(network, torch.from_numpy(table.features[rows])), {}
+        return score_features(network, torch.from_numpy(table.features[rows])), targets, {}
     assert table.root is not None
-    scored = list(score(network, [table.root / table.items[row] for row in rows.tolist()]))
+    scored = list(score(network, [table.root / table.items[row] for row in rows.tolist()], batch_size))
     errors = [error for batch in scored for error in batch.errors]
     reasons = {row: error for row, error in zip(rows.tolist(), errors, strict=True) if error}
-    return torch.cat([batch.logits for batch in scored]), reasons
+    logits, unreadable = torch.cat([batch.logits for batch in scored]), [error is not None for error in errors]
+    logits[unreadable], targets[unreadable] = 0.0, UNKNOWN
+    return logits, targets, reasons
 
 
 def _score_batch(network: Classifier, sources: list[S], images: list[Tensor | str]) -> Scored[S]:
@@ -91,27 +103,23 @@ def _logits(network: Classifier, inputs: Tensor) -> Tensor:
     return logits
 
 
+def _load(image: Image.Image) -> None:
+    with contextlib.suppress(Exception):  # the thread that reads it meets the same error, and says it
+        image.load()
+
+
 def _read(source: Source, size: Size) -> Tensor | str:
     """The image (3, H, W) uint8 at this size, or why there is none."""
-    if isinstance(source, str | Path | bytes):
-        return read_image(Path(source) if isinstance(source, str) else source, size)
-    if isinstance(source, Tensor):
-        source = source.cpu().numpy()
-        if source.ndim == 3 and source.shape[0] in (1, 3, 4) and source.shape[2] not in (1, 3, 4):
-            source = np.moveaxis(source, 0, 2)
-    if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8:
+    if isinstance(source, str):
+        return read_image(Path(source), size)
+    if isinstance(source, np.ndarray | Tensor):
+        if source.dtype not in (np.uint8, torch.uint8):
             return f"not an image: pixels are {source.dtype}, not uint8"
-        pixels = source.squeeze(2) if source.ndim == 3 and source.shape[2] == 1 else source
+        pixels = source.cpu().numpy() if isinstance(source, Tensor) else source
+        if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) and pixels.shape[2] not in (1, 3, 4):
+            pixels = np.moveaxis(pixels, 0, 2)
         try:
-            source = Image.fromarray(pixels)
+            source = Image.fromarray(pixels.squeeze(2) if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
         except (TypeError, ValueError):
             return f"not an image: shape {pixels.shape}"
-    try:
-        return resize(to_rgb(source), size)
-    except (OSError, ValueError) as error:
-        return f"not a readable image ({type(error).__name__})"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return read_image(source, size)

@@ -1,8 +1,8 @@
 """Networks: timm backbones, the heads trained on them, and the two as one classifier."""
 
-from rarecall.models.backbones import Backbone, load_backbone
+from rarecall.models.backbones import Backbone, differing_layers, load_backbone
 from rarecall.models.classifier import Architecture, Classifier, architecture_of, parameter_groups
-from rarecall.models.devices import resolve_device
+from rarecall.models.devices import cores, resolve_device
 from rarecall.models.heads import build_head, head_defaults
 
 __all__ = [
@@ -11,6 +11,8 @@ __all__ = [
     "Classifier",
     "architecture_of",
     "build_head",
+    "cores",
+    "differing_layers",
     "head_defaults",
     "load_backbone",
     "parameter_groups",

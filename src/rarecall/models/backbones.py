@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +14,12 @@ from pydantic import BaseModel, PositiveInt, ValidationError
 from torch import Tensor, nn
 
 from rarecall.errors import ModelError, listing, unknown_name
+from rarecall.models.devices import resolve_device
 
 DEFAULT_MODEL = "resnet18"
+LOADING_OPTIONS = {
+    "cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class Backbone:
 
     network: nn.Module
     description: dict[str, Any]  # everything that its features depend on: model, weights, preprocessing
+    device: torch.device
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -38,9 +44,8 @@ class Backbone:
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
         """Pooled features (N, D) float32 on the CPU, of uint8 images (N, 3, H, W)."""
-        device = self.description["device"]
-        mean, std = (torch.tensor(self.description[key], device=device)[:, None, None] for key in ("mean", "std"))
-        features: Tensor = self.network(normalise(images.to(device), mean, std))
+        mean, std = (torch.tensor(self.description[key], device=self.device)[:, None, None] for key in ("mean", "std"))
+        features: Tensor = self.network(normalise(images.to(self.device), mean, std))
         return features.float().cpu()
 
 
@@ -53,7 +58,11 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def load_backbone(
-    model: str | None = None, weights: str = "pretrained", image_size: tuple[int, int] | None = None
+    model: str | None = None,
+    weights: str = "pretrained",
+    image_size: tuple[int, int] | None = None,
+    *,
+    device: str = "auto",
 ) -> Backbone:
     """Load a timm backbone without its classifier.
 
@@ -62,6 +71,7 @@ def load_backbone(
         weights: `pretrained` (fetched by timm), `none`, or a .safetensors file. A JSON of the same name beside
             the file may hold `model`, `model_options`, `mean`, `std` and `image_size`.
         image_size: height and width; default: the JSON's, else timm's for the model.
+        device: that features are computed on: `auto`, `cpu` or `cuda`.
 
     Raises:
         ModelError: an unknown model, or weights that are missing, damaged or do not fit it.
@@ -72,15 +82,13 @@ def load_backbone(
     card = _card(file) if file else {}
     name = model or card.get("model", DEFAULT_MODEL)
     options = card.get("model_options", {}) if name == card.get("model", name) else {}
-    if not timm.is_model(name):
-        raise ModelError(_unknown_model(name))
     network = create(name, weights, options)
     fetched = timm.data.resolve_model_data_config(network)
     if file:
         _fill(network, file)
     network.reset_classifier(0)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    place = resolve_device(device)
+    network.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last)
     size = image_size or tuple(card.get("image_size", fetched["input_size"][1:]))
     description = {
         "model": name,
@@ -91,9 +99,8 @@ def load_backbone(
         "std": list(card.get("std", fetched["std"])),
         "image_size": list(size),
         "interpolation": "bicubic, antialiased",
-        "device": device,
     }
-    backbone = Backbone(network, description)
+    backbone = Backbone(network, description, place)
     _try(backbone, name)
     return backbone
 
@@ -102,10 +109,14 @@ def create(name: str, weights: str, options: dict[str, Any]) -> Any:
     """Build a timm network, whose weights timm fetches if they are to be pretrained.
 
     Raises:
-        ModelError: options that the model does not take, or weights that cannot be fetched.
+        ModelError: an unknown model, options that it does not take, or weights that cannot be fetched.
     """
     import timm
 
+    if not timm.is_model(name) or ":" in name:  # a name with a colon would be fetched from a hub
+        raise ModelError(_unknown_model(name))
+    if refused := sorted(LOADING_OPTIONS & options.keys()):
+        raise ModelError(f"{name}: model_options may not say what to load: remove {listing(refused)}")
     for chatty in ("timm", "huggingface_hub"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
     try:
@@ -171,14 +182,16 @@ def _fill(network: nn.Module, file: Path) -> None:
         raise ModelError(f"{file}: not readable as safetensors ({error}): fetch it again") from None
     wanted = network.state_dict()
     classifier = set(network.state_dict()) - set(_without_classifier(network))
-    differing = [
-        key
-        for key in sorted((set(wanted) | set(state)) - classifier)
-        if key not in state or key not in wanted or state[key].shape != wanted[key].shape
-    ]
+    differing = [key for key in differing_layers(state, wanted) if key not in classifier]
     if differing:
         raise ModelError(f"{file}: does not fit the model: {len(differing)} layers differ: {listing(differing, 3)}")
     network.load_state_dict({key: state[key] for key in wanted if key not in classifier}, strict=False)
+
+
+def differing_layers(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """The names that only one of the two has, or whose shapes differ."""
+    shapes = [{key: tensor.shape for key, tensor in tensors.items()} for tensors in (state, wanted)]
+    return [key for key in sorted(state.keys() | wanted.keys()) if shapes[0].get(key) != shapes[1].get(key)]
 
 
 def _without_classifier(network: Any) -> list[str]:

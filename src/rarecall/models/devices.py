@@ -1,4 +1,6 @@
-"""Where a network runs."""
+"""Where a network runs, and on how many cores."""
+
+import os
 
 import torch
 
@@ -18,3 +20,8 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise OptionError("device cuda: PyTorch finds no GPU here: leave it out to work on the CPU")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

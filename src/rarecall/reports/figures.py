@@ -238,4 +238,5 @@ def _class_means(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _shorten(name: str, most: int) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
+    shown = name if len(name) <= most else name[: most - 1] + "…"
+    return shown.replace("$", r"\$")  # which would begin a formula

@@ -25,7 +25,8 @@ def open_folder(out: Path, identity: dict[str, Any]) -> Path:
     """
     runs = out / "runs"
     STUDY.check(out)
-    STUDY.open(out, identity, begun=any(runs.glob("*.safetensors")))
+    begun = any(runs.glob("*.safetensors")) or any(out.glob(".training/*/*.safetensors"))
+    STUDY.open(out, identity, begun=begun)
     runs.mkdir(exist_ok=True)
     remove_parts(runs)
     return runs

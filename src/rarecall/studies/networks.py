@@ -1,6 +1,5 @@
 """The runs of a study of whole networks: one after the other, each continued where it was stopped."""
 
-import copy
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -46,7 +45,7 @@ class Finetuner:
     def _run(self, job: Job, protocol: Finetuning, checkpoints: Path) -> Run:
         start = time.perf_counter()
         training = protocol.training(job.loss, job.rate, job.seed)
-        network = build(training, self.table, copy.deepcopy(self.backbone), job.seed)
+        network = build(training, self.table, self.backbone, job.seed)
         outcome = run_training(
             training, self.table, network, checkpoints, self.listener, device=self.device, workers=self.workers,
             forgiving=True,

@@ -23,7 +23,7 @@ import torch
 
 from rarecall.data.table import PARTS, LabelTable
 from rarecall.errors import StudyError
-from rarecall.models import Backbone
+from rarecall.models import Backbone, cores
 from rarecall.studies import folder, runs
 from rarecall.studies import plan as plans
 from rarecall.studies.heads import Part, Parts, train_head
@@ -101,7 +101,7 @@ def study(
             assert backbone is not None
             own = Finetuner(table, backbone, out / ".training", listener or Silent(), device, workers)
             return _finish(plan, table, where, description, contextlib.nullcontext(own), progress)
-        return _finish(plan, table, where, description, _executor(out, table, workers or _cores()), progress)
+        return _finish(plan, table, where, description, _executor(out, table, workers or cores()), progress)
 
 
 def _finish(
@@ -251,7 +251,3 @@ def _work(job: Job, protocol: plans.Protocol, where: Path) -> Job:
     assert _parts is not None
     runs.save(train_head(job, _parts, protocol), where)
     return job
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

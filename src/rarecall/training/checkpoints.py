@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
+from rarecall.errors import TrainingError
 from rarecall.files import remove_parts, write_bytes
 
 KEPT = 2
@@ -27,6 +28,7 @@ class Progress:
     """How far a training has come.
 
     Attributes:
+        key: of the training that this is; another one's checkpoints are refused.
         step: optimiser steps so far.
         loss_sum: of the steps of the unfinished epoch.
         history: one row for each finished epoch.
@@ -34,6 +36,7 @@ class Progress:
         scaler: state of the float16 loss scaler.
     """
 
+    key: str = ""
     step: int = 0
     loss_sum: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -62,16 +65,25 @@ def write(file: Path, progress: Progress, network: nn.Module, optimizer: torch.o
     write_bytes(file, serialise(tensors, metadata=metadata))
 
 
-def restore(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress | None, list[str]]:
-    """Fill network and optimiser from the newest sound checkpoint; the names of damaged ones, which are removed."""
+def restore(
+    folder: Path, key: str, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[Progress | None, list[str]]:
+    """Fill network and optimiser from the newest sound checkpoint; the names of damaged ones, which are put aside.
+
+    Raises:
+        TrainingError: the checkpoint is of another training.
+        OSError: a file cannot be read just now, which is no damage.
+    """
     remove_parts(folder)
     damaged: list[str] = []
     for file in sorted(folder.glob(_PATTERN), reverse=True):
         loaded = _read(file)
         if loaded is not None:
+            if loaded[0]["key"] != key:
+                raise TrainingError(f"{folder}: holds checkpoints of another training: pass another folder")
             return _fill(*loaded, network, optimizer), damaged
         damaged.append(file.name)
-        file.unlink()
+        file.replace(file.with_suffix(".damaged"))
     return None, damaged
 
 
@@ -83,7 +95,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         if metadata["hash"] != _hash(metadata["progress"], tensors):
             return None
         return json.loads(metadata["progress"]), tensors
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+    except (SafetensorError, KeyError, TypeError, ValueError):
         return None
 
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
 from rarecall import losses
 from rarecall.data.table import LabelTable
@@ -42,7 +42,7 @@ class Recipe(BaseModel):
         precision: `auto` is bfloat16 where a GPU has it, else float16 there, and float32 on a CPU.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     head_only: bool = False
     hidden: int = Field(0, ge=0)
@@ -53,7 +53,7 @@ class Recipe(BaseModel):
     epochs: int = Field(12, ge=1)
     schedule: Schedule = "cosine"
     warmup_epochs: float = Field(0.0, ge=0)
-    milestones: tuple[float, ...] | None = None
+    milestones: tuple[PositiveFloat, ...] | None = None
     clip: float | None = Field(None, gt=0)
     augmentation: Augmentation = "plain"
     metric: Metric = "map_class"
@@ -134,7 +134,8 @@ def training(recipe: Recipe, loss: str, *, rate: float | None = None, **rates: A
     given = {name: value for name, value in rates.items() if value is not None}
     if recipe.head_only and "backbone_rate" in given:
         raise OptionError("backbone_rate: the backbone is frozen when only a head is trained: leave it out")
-    rate = rate or (HEAD_RATE if recipe.head_only else RATE)
+    if rate is None:
+        rate = HEAD_RATE if recipe.head_only else RATE
     return checked(Training, **recipe.model_dump(), loss=repr(built), rate=rate, **given)
 
 

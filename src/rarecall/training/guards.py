@@ -5,11 +5,15 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
-from rarecall.errors import TrainingError
+from rarecall.errors import TrainingError, is_out_of_memory
 from rarecall.training.config import Training
+
+GRACE = 0.5  # seconds between the ends of two processes that one signal stops
 
 
 class NotFiniteError(TrainingError):
@@ -59,26 +63,37 @@ def stop_request() -> Iterator[threading.Event]:
 
 @contextmanager
 def memory_in_words(training: Training) -> Iterator[None]:
+    """Say which batch size to try when the memory is too small."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         smaller = max(training.batch_size // 2, 1)
         raise TrainingError(
             f"out of memory with batches of {training.batch_size}: try --batch-size {smaller}, "
             "or a smaller --image-size"
-        ) from None
+        ) from error
 
 
 @contextmanager
-def workers_in_words() -> Iterator[None]:
+def workers_in_words(stop_requested: threading.Event) -> Iterator[None]:
+    """Say that a process that loads images died, unless it was stopped together with this one."""
     try:
         yield
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
+        if stop_requested.wait(GRACE):
+            raise KeyboardInterrupt from None
         raise TrainingError(
             "a process that loads images died (out of memory?): the same command goes on from the last checkpoint; "
             "--workers 0 loads images without such processes"
-        ) from None
+        ) from error
+
+
+def end_workers(loader: DataLoader[Any]) -> None:
+    """End the processes now: an exception that someone holds would keep them, and the interpreter, alive."""
+    iterator: Any = getattr(loader, "_iterator", None)
+    if iterator is not None:
+        iterator._shutdown_workers()

@@ -1,6 +1,5 @@
 """Batches of training data: in an order that the seed decides, decoded and augmented by worker processes."""
 
-import os
 import signal
 import warnings
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from rarecall.data.augmentation import augment
 from rarecall.data.images import Size, decode
 from rarecall.data.table import LabelTable
 from rarecall.labels import UNKNOWN
+from rarecall.models import cores
 from rarecall.seeds import AUGMENTATION, ORDER, stream
 from rarecall.training.config import Training
 
@@ -28,8 +28,8 @@ class Batch(NamedTuple):
         inputs: uint8 images (N, 3, H, W) or float32 features (N, ...).
         targets: (N, C) int8 of 1, 0 and -1.
         rows: the table's row of each.
-        unreadable: why a row's image could not be read; it is blank then, and all its labels are unknown, so
-            that nothing is learnt from it.
+        unreadable: why a row's image could not be read; another image of the batch stands in for it then, and
+            all its labels are unknown, so that nothing is learnt from it.
     """
 
     inputs: Tensor
@@ -69,9 +69,10 @@ class _Images(Dataset[Batch]):
         images = [self._image(epoch, row) for row in rows]
         unreadable = {row: image for row, image in zip(rows, images, strict=True) if isinstance(image, str)}
         blank = torch.zeros(3, *self.size, dtype=torch.uint8)
+        stand_in = next((image for image in images if isinstance(image, Tensor)), blank)
         targets = self.labels[rows]
         targets[[row in unreadable for row in rows]] = UNKNOWN
-        stacked = torch.stack([blank if isinstance(image, str) else image for image in images])
+        stacked = torch.stack([stand_in if isinstance(image, str) else image for image in images])
         return Batch(stacked, targets, rows, unreadable)
 
     def _image(self, epoch: int, row: int) -> Tensor | str:
@@ -115,8 +116,7 @@ def batches(table: LabelTable, size: Size | None, training: Training, workers: i
 
 def default_workers(device: torch.device) -> int:
     """One process for each core that does not train: all of them beside a GPU, one on a CPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_WORKERS) if device.type == "cuda" else 1
+    return min(cores(), MOST_WORKERS) if device.type == "cuda" else 1
 
 
 def _as_is(batch: Any) -> Any:
@@ -124,6 +124,5 @@ def _as_is(batch: Any) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the parent finishes its step, and then ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     warnings.simplefilter("ignore")  # an odd image is no reason to worry a user

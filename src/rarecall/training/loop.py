@@ -5,9 +5,10 @@ everything random in it comes from the seed and the step alone: a checkpoint the
 and a training that was killed ends with the same bits as one that was not.
 """
 
+import hashlib
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +28,7 @@ from rarecall.training.config import Training
 from rarecall.training.guards import (
     NotFiniteError,
     deterministic,
+    end_workers,
     memory_in_words,
     own_generators,
     stop_request,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SECONDS = 600.0
 LOG_EVERY = 10  # steps
+MOST_UNREADABLE = 64  # one after the other, before it is called a fault of the disk
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,14 @@ class Fitted:
         history: one row for each epoch.
         epoch: the best one, from 1; 0 if none was finished.
         diverged: whether training ended at a number that is not finite.
+        unreadable: training images that could not be read since the training was last started, and why.
     """
 
     network: Classifier
     history: list[dict[str, float]]
     epoch: int
     diverged: bool = False
+    unreadable: dict[str, str] = field(default_factory=dict)
 
 
 def fit(
@@ -91,8 +96,8 @@ def fit(
         OptionError: a device that is not there.
     """
     fabric = _fabric(training, device)
-    with deterministic(fabric.device), own_generators(fabric.device), memory_in_words(training), workers_in_words():
-        loop = _Loop(training, table, network, folder, listener, fabric, workers, checkpoint_seconds)
+    with deterministic(fabric.device), own_generators(fabric.device), memory_in_words(training):
+        loop = _Loop(training, table, network, folder, listener, fabric, workers, checkpoint_seconds, forgiving)
         try:
             return loop.run()
         except NotFiniteError:
@@ -112,12 +117,15 @@ class _Loop:
         fabric: "Fabric",
         workers: int | None,
         checkpoint_seconds: float,
+        forgiving: bool,
     ) -> None:
         self.training, self.table, self.folder, self.listener = training, table, folder, listener
-        self.fabric, self.checkpoint_seconds = fabric, checkpoint_seconds
+        self.fabric, self.checkpoint_seconds, self.forgiving = fabric, checkpoint_seconds, forgiving
         self.network = network.to(fabric.device)
         self.loss = losses.build(training.loss).to(fabric.device)
-        self.plain = _optimizer(training, network)
+        # A float16 scaler cannot undo its scale for a fused optimiser that is to be clipped.
+        self.scaled = bool(fabric.strategy.precision.state_dict())
+        self.plain = _optimizer(training, network, fused=not self.scaled)
         self.wrapped = fabric.setup_module(network)
         self.optimizer = cast("_FabricOptimizer", fabric.setup_optimizers(self.plain))
         self.rates = [group["lr"] for group in self.plain.param_groups]
@@ -131,29 +139,35 @@ class _Loop:
         assert isinstance(self.loader.sampler, Order)
         self.order = self.loader.sampler
         self.steps = len(self.order)  # an epoch
-        self.progress = self._restore()
+        key = hashlib.sha256(f"{training.model_dump_json()} {table.fingerprint()}".encode()).hexdigest()[:16]
+        self.progress = self._restore(key)
         self.validation = Validation(training, table)
-        self.unreadable: set[int] = set()
+        self.unreadable: dict[int, str] = {}
+        self.unreadable_in_a_row = 0
 
     def run(self) -> Fitted:
         """Do what is left."""
-        with stop_request() as stop_requested:
-            for epoch in range(len(self.progress.history) + 1, self.training.epochs + 1):
-                if self._lost_patience():
-                    break
-                self._train_epoch(epoch, stop_requested)
-                self._end_epoch(epoch)
-                if stop_requested.is_set():
-                    raise KeyboardInterrupt
+        with stop_request() as stop_requested, workers_in_words(stop_requested):
+            try:
+                for epoch in range(len(self.progress.history) + 1, self.training.epochs + 1):
+                    if self._lost_patience():
+                        break
+                    self._train_epoch(epoch, stop_requested)
+                    self._end_epoch(epoch)
+                    if stop_requested.is_set():
+                        raise KeyboardInterrupt
+            finally:
+                end_workers(self.loader)
         return self.fitted()
 
     def fitted(self, diverged: bool = False) -> Fitted:
         """The network with the weights of the best epoch, or its present ones if no epoch was finished."""
         self.network.load_state_dict(self.progress.best or self.network.state_dict())
-        return Fitted(self.network.eval(), self.progress.history, self.progress.best_epoch, diverged)
+        unreadable = {self.table.items[row]: reason for row, reason in self.unreadable.items()}
+        return Fitted(self.network.eval(), self.progress.history, self.progress.best_epoch, diverged, unreadable)
 
-    def _restore(self) -> Progress:
-        progress, damaged = checkpoints.restore(self.folder, self.network, self.plain)
+    def _restore(self, key: str) -> Progress:
+        progress, damaged = checkpoints.restore(self.folder, key, self.network, self.plain)
         if damaged:
             before = f"step {progress.step}" if progress else "the start"
             self.listener.say("warning", f"checkpoint damaged ({listing(damaged)}): going on from {before}")
@@ -161,7 +175,7 @@ class _Loop:
             self.listener.say("note", f"going on from step {progress.step}")
         if progress and progress.scaler:
             self.fabric.strategy.precision.load_state_dict(progress.scaler)
-        return progress or Progress()
+        return progress or Progress(key)
 
     def _save(self) -> None:
         self.progress.scaler = self.fabric.strategy.precision.state_dict()
@@ -193,16 +207,24 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         value = self.loss(self.wrapped(batch.inputs), batch.targets)
         self.fabric.backward(value)
-        mean = float(value.detach())
-        if not np.isfinite(mean):
-            self._not_finite(batch, mean)
-        if self.training.clip is not None:
-            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.training.clip)
+        mean, norm = float(value.detach()), self._gradient_norm()
+        if not np.isfinite(mean) or not (np.isfinite(norm) or self.scaled):  # the scaler leaves out such a step
+            self._not_finite(batch, mean, norm)
         self.optimizer.step()
         self.progress.step += 1
         self.progress.loss_sum += mean
         if self.progress.step % LOG_EVERY == 0:
             self.listener.log({"loss": mean, "rate": self.rates[-1] * factor}, self.progress.step)
+
+    def _gradient_norm(self) -> float:
+        """The norm of the gradient, before it is clipped if it is to be."""
+        if self.training.clip is not None:
+            clipped = self.fabric.clip_gradients(
+                self.wrapped, self.optimizer, max_norm=self.training.clip, error_if_nonfinite=False
+            )
+            return float(clipped) if clipped is not None else 0.0
+        gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
+        return float(torch.nn.utils.get_total_norm(gradients))
 
     def _end_epoch(self, epoch: int) -> None:
         progress = self.progress
@@ -225,38 +247,42 @@ class _Loop:
         return self.training.patience is not None and since >= self.training.patience
 
     def _report_unreadable(self, batch: Batch) -> None:
-        if len(batch.unreadable) == len(batch.rows) > 1:
+        none_readable = len(batch.unreadable) == len(batch.rows)
+        self.unreadable_in_a_row = self.unreadable_in_a_row + len(batch.rows) if none_readable else 0
+        if self.unreadable_in_a_row >= min(MOST_UNREADABLE, self.steps * self.order.batch_size):
             row, reason = next(iter(batch.unreadable.items()))
             raise DataError(
-                f"none of the {len(batch.rows)} images of a batch can be read ({self.table.items[row]}: {reason}): "
+                f"none of the last {self.unreadable_in_a_row} images can be read ({self.table.items[row]}: {reason}): "
                 "check the disk, and what 'rarecall audit' says of the data"
             )
         for row, reason in batch.unreadable.items():
             if row not in self.unreadable:
-                self.unreadable.add(row)
+                self.unreadable[row] = reason
                 self.listener.say(
                     "warning", f"{self.table.items[row]}: {reason}: its labels are unknown in this training"
                 )
 
-    def _not_finite(self, batch: Batch, value: float) -> None:
+    def _not_finite(self, batch: Batch, value: float, norm: float) -> None:
         """Keep what is needed to understand it, and stop before the weights are changed."""
         names = [self.table.items[row] for row in batch.rows]
         step = self.progress.step + 1
-        checkpoints.write(self.folder.parent / "not-finite.safetensors", self.progress, self.network, self.plain)
-        write_text(self.folder.parent / "not-finite-items.txt", "".join(name + "\n" for name in names))
+        if not self.forgiving:
+            checkpoints.write(self.folder / "not-finite.safetensors", self.progress, self.network, self.plain)
+            write_text(self.folder / "not-finite-items.txt", "".join(name + "\n" for name in names))
         raise NotFiniteError(
-            f"{self.training.loss}: the loss is {value} at step {step} (epoch {(step - 1) // self.steps + 1}) on "
-            f"{listing(names, 3)}: the batch's items and the state before it are in {self.folder.parent} as "
+            f"{self.training.loss}: the loss is {value:g} and its gradient's norm {norm:g} at step {step} "
+            f"(epoch {(step - 1) // self.steps + 1}) on {listing(names, 3)}: the batch's items and the weights and "
+            f"moments before it are in {self.folder} as "
             "not-finite-items.txt and not-finite.safetensors: try a lower --rate, or --clip 1, with another --out"
         )
 
 
-def _optimizer(training: Training, network: Classifier) -> torch.optim.Optimizer:
+def _optimizer(training: Training, network: Classifier, fused: bool) -> torch.optim.Optimizer:
     groups = parameter_groups(network, training.rate, training.rate_of_backbone(), training.weight_decay)
     if training.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=training.rate, momentum=0.9, nesterov=True)
     kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=training.rate, fused=True)
+    return kind(groups, lr=training.rate, fused=fused)
 
 
 def _fabric(training: Training, device: str) -> "Fabric":

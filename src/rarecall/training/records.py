@@ -25,7 +25,7 @@ class Records:
             self.writer.finalize("")
 
     def epoch(self, history: list[dict[str, float]], best_epoch: int, epochs: int) -> None:
-        write_bytes(self.out / "history.csv", pl.DataFrame(history).write_csv().encode())
+        write_history(self.out, history)
         self.listener.epoch(history, best_epoch, epochs)
 
     def log(self, values: dict[str, float], step: int) -> None:
@@ -37,3 +37,8 @@ class Records:
             self.writer = TensorBoardLogger(self.out, name="tensorboard", version="", purge_step=step)
         if self.writer:
             self.writer.log_metrics(values, step)
+
+
+def write_history(out: Path, history: list[dict[str, float]]) -> None:
+    """Write history.csv: one row for each epoch."""
+    write_bytes(out / "history.csv", pl.DataFrame(history, infer_schema_length=None).write_csv().encode())

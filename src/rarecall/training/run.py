@@ -7,6 +7,7 @@ checkpoints/                 the last two
 model.safetensors, run.json  the model, once training is finished
 """
 
+import copy
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -30,8 +31,7 @@ from rarecall.seeds import INITIAL, stream
 from rarecall.training.config import Recipe, Training
 from rarecall.training.listener import Listener
 from rarecall.training.loop import Fitted, fit
-from rarecall.training.records import Records
-from rarecall.training.validation import readable_targets
+from rarecall.training.records import Records, write_history
 
 TRAINING = FolderKind("training", "training.json", "rarecall train", TrainingError)
 LIBRARIES = ("torch", "torchvision", "timm", "lightning", "pillow", "numpy")
@@ -66,7 +66,8 @@ def build(training: Recipe, table: LabelTable, backbone: Backbone | None, seed: 
     architecture = architecture_of(backbone, shape, len(table.names), training.hidden, training.dropout)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, INITIAL))
-        network = Classifier(architecture, backbone.network if backbone else None, architecture.head())
+        own = copy.deepcopy(backbone.network) if backbone else None  # the caller's stays as it is
+        network = Classifier(architecture, own, architecture.head())
     return network.requires_grad_(True)
 
 
@@ -99,13 +100,15 @@ def run_training(
     """
     fitted = fit(training, table, network, folder, listener, device=device, workers=workers, forgiving=forgiving)
     parts, notes = {}, []
+    if bad := fitted.unreadable:
+        notes.append(f"{len(bad)} training images could not be read and taught nothing ({listing(bad, 3)})")
     for part in ("val", "test"):
         rows = table.part(part)
-        logits, reasons = score_table(fitted.network, table, rows)
-        parts[part] = logits.nan_to_num(), readable_targets(table, rows, reasons)
+        logits, targets, reasons = score_table(fitted.network, table, rows)
+        parts[part] = logits.nan_to_num(), targets  # a diverged network's may not be finite
         if reasons:
-            bad = listing([table.items[row] for row in reasons], 3)
-            notes.append(f"{len(reasons)} images of the {part} part cannot be read and are not counted ({bad})")
+            names = listing([table.items[row] for row in reasons], 3)
+            notes.append(f"{len(reasons)} images of the {part} part cannot be read and are not counted ({names})")
     thresholds = metrics.fit_thresholds(*parts["val"])
     positives = count(table.labels[table.part("train")]).present
     figures = {
@@ -166,18 +169,18 @@ def train(
             outcome = run_training(training, prepared, network, checkpoints, records, device=device, workers=workers)
         for note in outcome.notes:
             listener.say("warning", note)
+        write_history(out, outcome.fitted.history)
         card = _card(training, table, prepared, outcome, identity, notes + outcome.notes, command)
         if prepared.features is not None and backbone is not None:
             card, network = _on_backbone(card, network, backbone)
-        run_folder.write(out, card, network)
-        return card
+        return run_folder.write(out, card, network)
 
 
 def _prepare(
     table: LabelTable, training: Training, backbone: Backbone | None, strict: bool, listener: Listener
 ) -> tuple[LabelTable, list[str]]:
     """The table that is trained on: complete, learnable, without images that are not there."""
-    notes: list[str] = []
+    table, taken = data.complete_split(table)  # before any image is left out, so that every command takes the same part
     if table.features is None and training.head_only:
         assert backbone is not None
         listener.say("note", "computing the features of the images, unless they are cached")
@@ -186,13 +189,12 @@ def _prepare(
         table, lost = without_unreadable(table, strict=strict)
     else:
         lost = []
-    table, taken = data.complete_split(table)
     data.check_learnable(table)
     facts = data.audit(table)
     for kind, sentences in (("warning", [*lost, *facts.warnings]), ("note", [*taken, *facts.advice])):
         for sentence in sentences:
             listener.say(kind, sentence)
-    return table, notes + lost + taken
+    return table, lost + taken
 
 
 def _card(

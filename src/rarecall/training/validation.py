@@ -2,13 +2,12 @@
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from rarecall import losses, metrics
 from rarecall.data.table import LabelTable
-from rarecall.errors import OptionError
-from rarecall.inference.scoring import score_table
-from rarecall.labels import UNKNOWN, count, measured_groups
+from rarecall.errors import DataError, OptionError
+from rarecall.inference.scoring import BATCH, score_table
+from rarecall.labels import PRESENT, count, measured_groups
 from rarecall.models import Classifier
 from rarecall.training.config import Training
 from rarecall.training.guards import NotFiniteError
@@ -19,6 +18,7 @@ class Validation:
 
     def __init__(self, training: Training, table: LabelTable) -> None:
         self.table, self.metric = table, training.metric
+        self.batch_size = min(training.batch_size, BATCH)
         self.rows = table.part("val")
         positives = count(table.labels[table.part("train")]).present
         self.groups = measured_groups(table.labels[self.rows], positives)
@@ -27,26 +27,19 @@ class Validation:
             raise OptionError(f"metric {self.metric}: no {group} class has a positive in the validation part")
 
     def __call__(self, network: Classifier, loss: losses.Loss) -> dict[str, float]:
-        logits, reasons = score_table(network, self.table, self.rows)
-        targets = readable_targets(self.table, self.rows, reasons)
-        if not bool(logits.isfinite().all() | (len(reasons) > 0)):
+        logits, targets, _ = score_table(network, self.table, self.rows, self.batch_size)
+        if not (targets == PRESENT).any():
+            raise DataError(f"{self.table.source}: no validation image with a positive can be read: check the disk")
+        if not logits.isfinite().all():
             raise NotFiniteError(
                 "the network's logits are not finite on validation: try a lower --rate, or --clip 1, with another --out"
             )
-        logits = logits.nan_to_num()
         own_thresholds = torch.zeros(logits.shape[1])  # a score of one half
         figures = metrics.summarise(logits, targets, own_thresholds, self.groups)
         with torch.inference_mode():
             device = network.mean.device
             value = float(loss(logits.to(device), targets.to(device)))
         return {"val_loss": value} | {f"val_{name}": figure for name, figure in figures.items()}
-
-
-def readable_targets(table: LabelTable, rows: np.ndarray, unreadable: dict[int, str]) -> Tensor:
-    """The labels (N, C) of some rows, unknown where the image cannot be read."""
-    targets = torch.from_numpy(table.labels[rows].copy())
-    targets[[row in unreadable for row in rows.tolist()]] = UNKNOWN
-    return targets
 
 
 def rank(row: dict[str, float], training: Training) -> float:
