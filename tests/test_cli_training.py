@@ -47,7 +47,8 @@ def test_from_a_csv_to_predictions_in_processes(photos: Path, tmp_path: Path) ->
     out = tmp_path / "rarecall-run/evaluation"
     assert {path.name for path in out.iterdir()} == {"evaluation.json", "classes.csv", "report.html"}
     figures = json.loads((tmp_path / "rarecall-run/run.json").read_text())["figures"]["test"]
-    assert json.loads((out / "evaluation.json").read_text())["figures"] == pytest.approx(figures, abs=0.01)
+    found_again = json.loads((out / "evaluation.json").read_text())["evaluation"]
+    assert found_again["figures"] == pytest.approx(figures, abs=0.01)
 
 
 def test_predictions_on_the_terminal(run: Run, photos: Path) -> None:
@@ -190,16 +191,17 @@ def test_weights_that_do_not_fit_name_the_layers(run: Run, photos: Path, tmp_pat
     state["conv_stem.weight"] = state["conv_stem.weight"][:8].contiguous()
     save_file(state, tmp_path / "w.safetensors")
     done = run("train", photos / "tags.csv", "--model", "mobilenetv3_small_050", "--weights", "w.safetensors")
-    assert_one_line(done, "w.safetensors: does not fit the model: 1 layers differ: conv_stem.weight")
+    assert_one_line(done, "w.safetensors: does not fit mobilenetv3_small_050: 1 layers differ: conv_stem.weight")
 
 
 def test_images_of_which_none_can_be_read(run: Run, photos: Path, tmp_path: Path) -> None:
     assert run("train", photos / "tags.csv", *TRAIN, "--epochs", "1").returncode == 0
+    (tmp_path / "p.csv").write_text("old")
     done = run("predict", "rarecall-run", "x.jpg", "y.jpg", "--out", "p.csv")
-    assert done.returncode == 2
-    assert "none of the 2 images can be read (no such file): check the paths" in done.stderr
-    assert len(pl.read_csv(tmp_path / "p.csv")) == 2
+    assert_one_line(done, "none of the 2 images can be read (no such file): check the paths")
+    assert (tmp_path / "p.csv").read_text() == "old"
     assert_one_line(run("predict", "rarecall-run", "*.webp"), "*.webp: no file fits this pattern")
+    assert_one_line(run("predict", "rarecall-run", photos / "tags.csv", "--out", photos / "tags.csv"), "is one of the")
     assert_one_line(run("predict", "rarecall-run", photos, "--out", "p.txt"), "unknown suffix '.txt'")
 
 
@@ -241,6 +243,38 @@ def test_too_little_memory_says_which_batch_size_to_try(photos: Path, tmp_path: 
 def _without_epochs(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
     done.stderr = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("epoch "))
     return done
+
+
+def test_an_evaluation_keeps_what_it_did_not_write(run: Run, photos: Path, tmp_path: Path) -> None:
+    assert run("train", photos / "tags.csv", *TRAIN, "--epochs", "1").returncode == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/classes.csv").write_text("mine")
+    arguments = ["evaluate", "rarecall-run", photos / "tags.csv"]
+    assert_one_line(run(*arguments, "--out", "mine"), "mine: is not empty and holds no evaluation")
+    assert (tmp_path / "mine/classes.csv").read_text() == "mine"
+    assert run(*arguments).returncode == 0
+    assert run(*arguments).returncode == 0
+    assert_one_line(run(*arguments, "--part", "all"), "holds the evaluation of", "part test: pass another --out")
+    done = run(*arguments, "--part", "all", "--out", "all")
+    assert "warning: 32 of 40 items have the names of items that the model was trained" in done.stderr
+
+
+def test_the_same_data_by_another_path_go_on(run: Run, photos: Path) -> None:
+    assert run("train", photos / "tags.csv", *TRAIN, "--epochs", "1").returncode == 0
+    (photos.parent / "again").symlink_to(photos)
+    done = run("train", "again/tags.csv", *TRAIN, "--epochs", "1")
+    assert "this training is finished" in done.stderr
+
+
+def test_weights_without_their_card_are_a_warning(run: Run, photos: Path, tmp_path: Path) -> None:
+    backbone = load_backbone("mobilenetv3_small_050", "none", (32, 32))
+    state = {name: tensor.contiguous() for name, tensor in backbone.network.state_dict().items()}
+    save_file(state, tmp_path / "w.safetensors")
+    options = ["--model", "mobilenetv3_small_050", "--weights", "w.safetensors", "--image-size", "32", "--epochs", "1"]
+    done = run("train", photos / "tags.csv", *options)
+    assert done.returncode == 0, done.stderr
+    assert "warning: no w.json beside the weights" in done.stderr
+    assert any("no w.json" in note for note in json.loads((tmp_path / "rarecall-run/run.json").read_text())["notes"])
 
 
 def test_data_of_other_classes(run: Run, photos: Path, tmp_path: Path) -> None:

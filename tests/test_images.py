@@ -79,11 +79,15 @@ READABLE: dict[str, tuple[Make, tuple[int, int, int], tuple[int, int, int]]] = {
     "wrong suffix.png": (lambda path: solid(RED).save(path, "BMP"), RED, RED),
 }
 UNREADABLE: dict[str, tuple[Make, str]] = {
-    "empty.jpg": (lambda path: path.write_bytes(b""), "not a readable image"),
-    "text.jpg": (lambda path: path.write_text("this is no image"), "not a readable image"),
-    "truncated.jpg": (_truncated, "not a readable image"),
-    "float.tiff": (lambda path: Image.new("F", (30, 20), 0.5).save(path), "not a readable image (ValueError)"),
-    "folder.jpg": (lambda path: path.mkdir(), "no such file"),
+    "empty.jpg": (lambda path: path.write_bytes(b""), "not a readable image (an empty file)"),
+    "text.jpg": (lambda path: path.write_text("this is no image"), "not a readable image (of no known format)"),
+    "truncated.jpg": (_truncated, "not a readable image (truncated)"),
+    "float.tiff": (
+        lambda path: Image.new("F", (30, 20), 0.5).save(path),
+        "not a readable image (32-bit pixels have no known range)",
+    ),
+    "32 bits.tiff": (lambda path: Image.new("I", (30, 20), 300).save(path), "not a readable image (32-bit"),
+    "folder.jpg": (lambda path: path.mkdir(), "is a folder"),
     "missing.jpg": (lambda _: None, "no such file"),
 }
 

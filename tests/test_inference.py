@@ -153,6 +153,10 @@ def test_own_data_are_evaluated_on_the_training_s_own_test_part(photos: Path, tm
         (lambda run: (run / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda run: (run / "model.safetensors").write_bytes(b"x" * 50), "model.safetensors: is damaged"),
         (lambda run: _change(run, format=99, rarecall="9.9"), "was written by rarecall 9.9, later than this"),
+        (
+            lambda run: _change_architecture(run, "mobilenetv3_small_050", inputs=[9, 32, 32]),
+            "is damaged at architecture",
+        ),
         (lambda run: _change(run, classes=[]), "0 class names for 2 logits"),
         (lambda run: _change(run, epoch="many"), "is damaged at epoch"),
         (lambda run: _change_architecture(run, "mobilenetv3_small_100"), r"does not fit .* layers differ: backbone"),
@@ -173,9 +177,9 @@ def _change(run: Path, **values: Any) -> None:
     (run / "run.json").write_text(json.dumps(card | values))
 
 
-def _change_architecture(run: Path, model: str) -> None:
+def _change_architecture(run: Path, model: str, **values: Any) -> None:
     card = json.loads((run / "run.json").read_text())
-    _change(run, architecture=card["architecture"] | {"model": model})
+    _change(run, architecture=card["architecture"] | {"model": model, **values})
 
 
 def _options(run: Path, **options: Any) -> None:
@@ -213,8 +217,20 @@ def test_every_kind_of_input_gives_the_same_scores(run: Path, photos: Path) -> N
     assert none.labels == []
 
 
+def test_options_out_of_range_are_refused(run: Path, photos: Path) -> None:
+    predictor, image = Predictor.load(run), photos / "a/00.jpg"
+    with pytest.raises(OptionError, match="a score lies between 0 and 1"):
+        predictor.predict(image, threshold=2)
+    with pytest.raises(OptionError, match="batch_size=0"):
+        next(predictor.stream([image], batch_size=0))
+    with pytest.raises(OptionError, match="top=-1"):
+        predictor.predict(image).top(-1)
+    assert [part.items for part in predictor.stream(str(image))] == [[str(image)]]  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
-    "wrong", [np.zeros((4, 4, 3), np.float32), np.zeros((5, 4, 7), np.uint8), b"no image", Image.new("F", (4, 4))]
+    "wrong",
+    [3, None, np.zeros((4, 4, 3), np.float32), np.zeros((5, 4, 7), np.uint8), b"no image", Image.new("F", (4, 4))],
 )
 def test_what_is_no_image_has_an_error_and_no_score(run: Path, wrong: Any) -> None:
     found = Predictor.load(run).predict([wrong])
@@ -302,6 +318,14 @@ def test_words_become_images_in_order(photos: Path, tmp_path: Path) -> None:
     assert list(image_paths([str(photos / "*/*5.jpg")])) == [path for path in images if path.stem.endswith("5")]
     assert list(image_paths([str(tmp_path / "list.csv")], images=photos)) == [photos / "a/01.jpg", photos / "b/30.jpg"]
     assert list(image_paths(["not there.jpg"])) == [Path("not there.jpg")]
+    (tmp_path / "list.txt").write_text("a/01.jpg\n\n b/30.jpg\n")
+    assert list(image_paths([str(tmp_path / "list.txt")], images=photos)) == [photos / "a/01.jpg", photos / "b/30.jpg"]
+    (tmp_path / "folder/.hidden").mkdir(parents=True)
+    for name in (".hidden/a.jpg", "._b.jpg"):
+        (tmp_path / "folder" / name).write_bytes(b"")
+    said: list[str] = []
+    assert list(image_paths([str(tmp_path / "folder"), str(images[0])], warn=said.append)) == [images[0]]
+    assert said == [f"{tmp_path / 'folder'}: no image in this folder: check the path"]
 
 
 @pytest.mark.parametrize(
@@ -311,6 +335,8 @@ def test_words_become_images_in_order(photos: Path, tmp_path: Path) -> None:
         ("*.webp", None, "no file fits this pattern"),
         ("list.csv", "photo", "no column 'photo': it has image"),
         ("none.csv", None, "names no image"),
+        ("nothing.csv", None, "is empty"),
+        ("f.npz", None, "holds features, and this model takes images"),
         ("latin.csv", None, "not readable as CSV in UTF-8"),
     ],
 )
@@ -318,6 +344,7 @@ def test_words_without_an_image_are_said(tmp_path: Path, word: str, column: str 
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.csv").write_text("image\na.jpg\n")
     (tmp_path / "none.csv").write_text("image\n")
+    (tmp_path / "nothing.csv").write_text("")
     (tmp_path / "latin.csv").write_bytes("image\nü.jpg\n".encode("latin-1"))
     with pytest.raises(DataError, match=words):
         list(image_paths([str(tmp_path / word)], None, column))
@@ -418,7 +445,7 @@ def test_images_that_cannot_be_read_are_left_out_of_an_evaluation(run: Path, pho
     (folder / "a/01.jpg").write_bytes(b"no image")
     found = evaluate(predictor, data.load(str(folder / "tags.csv")), "all")
     assert len(found.table) == len(found.logits) == 38
-    assert [note.split(" ")[0] for note in found.summary["notes"]] == ["1", "1"]
+    assert [note.split(" ")[0] for note in found.summary["notes"]] == ["32", "1", "1"]
 
 
 def test_the_page_shows_every_class_with_its_pictures(run: Path, photos: Path) -> None:

@@ -122,6 +122,10 @@ def test_parts_have_their_own_rates_and_biases_no_decay(table: LabelTable, backb
         assert found[id(parameter)]["weight_decay"] == (0.05 if parameter.ndim > 1 else 0.0)
 
 
+def test_the_warm_up_is_a_twelfth_and_at_most_one_epoch(table: LabelTable) -> None:
+    assert [recipe(table, epochs=epochs).warmup_epochs for epochs in (1, 6, 12, 40)] == [1 / 12, 0.5, 1.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -133,7 +137,10 @@ def test_parts_have_their_own_rates_and_biases_no_decay(table: LabelTable, backb
         ({"clip": -1.0}, "clip=-1.0"),
         ({"warmup_epochs": float("inf")}, "warmup_epochs=inf"),
         ({"milestones": (-1.0,)}, "milestones=-1.0"),
-        ({"epochs": 0}, "epochs=0"),
+        ({"epochs": 0}, "epochs=0: must be greater than or equal to 1"),
+        ({"milestones": (2.0,)}, "mean nothing to the cosine schedule"),
+        ({"schedule": "step", "milestones": (5.0, 20.0)}, "milestones=20: must be below epochs=12"),
+        ({"warmup_epochs": 5.0, "epochs": 3}, "warmup_epochs=5: must be below epochs=3"),
         ({"head_only": True, "augmentation": "plain"}, "computed once"),
     ],
 )
@@ -417,6 +424,14 @@ def test_no_process_is_left_behind(table: LabelTable, backbone: Backbone, tmp_pa
     with pytest.raises(_Killed) as held:
         fitted(table, backbone, tmp_path, Ear(stop_at=2), workers=2)
     assert held.value is not None
+    assert multiprocessing.active_children() == []
+
+
+def test_a_batch_of_one_is_refused_by_a_network_that_normalises(
+    table: LabelTable, backbone: Backbone, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="pass --batch-size 2 or more"):
+        fitted(table, backbone, tmp_path, batch_size=1, workers=1)
     assert multiprocessing.active_children() == []
 
 

@@ -49,7 +49,8 @@ Augmentation = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="`auto` (a GPU if there is one), `cpu` or `cuda`.")]
 LoaderWorkers = Annotated[
-    int | None, typer.Option(min=0, help="Processes that load images. Default: one for each core beside a GPU, else 1.")
+    int | None,
+    typer.Option(min=0, max=256, help="Processes that load images. Default: one for each core beside a GPU, else 1."),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that `rarecall train` wrote.")]
 

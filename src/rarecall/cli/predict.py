@@ -52,6 +52,8 @@ def predict(
 
     if out is not None:
         outputs.writer_of(out)
+        if any(Path(word).resolve() == out.resolve() for word in paths):
+            raise OptionError(f"--out {out}: is one of the inputs: name another file")
     predictor = Predictor.load(run, device)
     base = Path(images) if images else None
     done = failed = 0
@@ -62,10 +64,10 @@ def predict(
             errors = [error for error in part.errors if error]
             done, failed, reason = done + len(part), failed + len(errors), reason or next(iter(errors), "")
             bars.show("images", done, None)
+        if failed == done:  # within the block, so that an older file stays
+            raise DataError(f"none of the {done:,} images can be read ({reason}): check the paths")
     if failed:
         _options.say("warning", f"{failed:,} of {done:,} cannot be read (the first: {reason}): see their error")
-    if failed == done:
-        raise DataError(f"none of the {done:,} images can be read ({reason}): check the paths")
     if out is not None:
         _options.output.print(f"{out}: {done:,} rows written", soft_wrap=True)
 
@@ -82,13 +84,17 @@ def _predictions(
 
     if predictor.takes_images:
         yield from predictor.stream(
-            image_paths(words, images, image_column), threshold=threshold, batch_size=batch_size
+            image_paths(words, images, image_column, _warn), threshold=threshold, batch_size=batch_size
         )
         return
     if images or image_column:
         raise OptionError("--images, --image-column: this model takes features, not images: leave them out")
     for items, features in feature_blocks(words):
         yield predictor.predict_features(features, items, threshold=threshold)
+
+
+def _warn(sentence: str) -> None:
+    _options.say("warning", sentence)
 
 
 @contextmanager

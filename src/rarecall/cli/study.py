@@ -134,10 +134,16 @@ def _prepare(
     from rarecall.reports import terminal
 
     backbone = _options.load_backbone(model, weights, size, device)
-    notes = [] if weights != "none" else ["the backbone has random weights (--weights none): its features say little"]
+    for note in backbone.notes:
+        _options.say("warning", note)
+    notes = (
+        list(backbone.notes)
+        if weights != "none"
+        else ["the backbone has random weights (--weights none): its features say little"]
+    )
     if finetune:
         table, left_out = without_unreadable(table, strict=strict, decode=True)
-        return table, backbone, left_out
+        return table, backbone, notes + left_out
     with terminal.progress(_options.messages) as bars:
         done = 0
 

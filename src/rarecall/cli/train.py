@@ -57,9 +57,12 @@ def train(
     weight_decay: WeightDecay = None,
     schedule: Annotated[str | None, typer.Option(help="`cosine` (default), `step` or `constant`.")] = None,
     milestones: Annotated[
-        str | None, typer.Option(help="Epochs at which `step` divides the rates by 10, as in 5,8.")
+        str | None,
+        typer.Option(help="Epochs at which `step` divides the rates by 10, as in 5,8. Default: 1/2 and 3/4 of all."),
     ] = None,
-    warmup_epochs: Annotated[float | None, typer.Option(help="Over which the rates rise from 0. Default 1.")] = None,
+    warmup_epochs: Annotated[
+        float | None, typer.Option(help="Over which the rates rise from 0. Default: 1 of 12.")
+    ] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient. Default: no limit.")] = None,
     augmentation: Augmentation = None,
     metric: Annotated[
@@ -109,9 +112,12 @@ def train(
     )  # fmt: skip
     recipe = training.recipe(table, **{**winner.get("recipe", {"head_only": head_only}), **given})
     settings = training.training(
-        recipe, loss or winner.get("loss", "binary-cross-entropy"), rate=winner.get("rate") if rate is None else rate,
-        backbone_rate=backbone_rate, seed=seed,
-    )  # fmt: skip
+        recipe,
+        winner.get("loss", "binary-cross-entropy") if loss is None else loss,
+        rate=winner.get("rate") if rate is None else rate,
+        backbone_rate=backbone_rate,
+        seed=seed,
+    )
     backbone = _backbone(table, model or winner.get("model"), weights, size, device, winner)
     with terminal.progress(_options.messages) as bars:
         card = training.train(

@@ -5,17 +5,36 @@ an animation; transparency is laid over white; 16-bit levels become 8-bit ones b
 become RGB. What is truncated, empty, no image, or larger than 179 million pixels cannot be read.
 """
 
+import contextlib
 import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 Size = tuple[int, int]
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jfif"))
+SUFFIXES = frozenset(
+    (
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".bmp",
+        ".gif",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".jfif",
+        ".jp2",
+        ".avif",
+        ".heic",
+        ".heif",
+    )
+)
 # A JPEG is decoded at a half, a quarter or an eighth of its size where that leaves this many pixels for each
 # that is wanted, in each direction: several times as fast for photos, and no visible difference.
 SPARE = 2
@@ -33,7 +52,7 @@ def decode(source: Path | bytes | Image.Image, size: Size) -> Image.Image | str:
     Pillow decodes: it outlives torchvision's own decoders, which are deprecated since 0.29.
     """
     if isinstance(source, Path) and not source.is_file():
-        return "no such file"
+        return "is a folder" if source.is_dir() else "no such file"
     try:
         if isinstance(source, Image.Image):
             return to_rgb(source)
@@ -45,15 +64,34 @@ def decode(source: Path | bytes | Image.Image, size: Size) -> Image.Image | str:
     except Image.DecompressionBombError:
         return "too large (over 179 million pixels)"
     except Exception as error:  # noqa: BLE001 - on damaged bytes decoders raise errors of every kind
-        return f"not a readable image ({type(error).__name__})"
+        return f"not a readable image ({_reason(error, source)})"
+
+
+def _reason(error: Exception, source: Path | bytes | Image.Image) -> str:
+    """Words for a user in place of what a decoder raises."""
+    if isinstance(error, UnidentifiedImageError):
+        content = source
+        if isinstance(source, Path):
+            with contextlib.suppress(OSError), source.open("rb") as stream:
+                content = stream.read(1)
+        return "an empty file" if content == b"" else "of no known format"
+    if isinstance(error, PixelRangeError):
+        return str(error)
+    return "truncated" if "truncated" in str(error) else f"damaged: {type(error).__name__}"
+
+
+class PixelRangeError(ValueError):
+    """Pixels whose range is unknown."""
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Upright 8-bit RGB, transparency laid over white.
 
     Raises:
-        ValueError: pixels of 32 bits, whose range is unknown.
+        PixelRangeError: pixels of 32 bits, whose range is unknown.
     """
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # PPM's 16 bits come as 32
+        raise PixelRangeError("32-bit pixels have no known range")
     image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -72,11 +110,6 @@ def resize(image: Image.Image, size: Size) -> Tensor:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """16-bit grey levels brought to 8 bits by their range, which `convert` would cut off at 255."""
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
     if not image.mode.startswith("I"):
         return image
-    pixels = np.asarray(image)
-    if pixels.min() < 0 or pixels.max() > 0xFFFF:
-        raise ValueError("32-bit pixels have no known range")
-    return Image.fromarray((pixels >> 8).astype(np.uint8))
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -8,12 +8,12 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from rarecall import __version__, data, metrics
+from rarecall import data, metrics
 from rarecall.data.features import without_unreadable
 from rarecall.data.table import PARTS, LabelTable
 from rarecall.errors import DataError, ModelError, OptionError, listing
 from rarecall.inference.predictor import Predictor
-from rarecall.inference.run_folder import percent
+from rarecall.inference.run_folder import item_hash, percent
 from rarecall.inference.scoring import score_table
 from rarecall.labels import count, measured_groups
 
@@ -62,6 +62,17 @@ def evaluate(predictor: Predictor, table: LabelTable, part: str | None = None) -
     return Evaluation(_summary(predictor, table, part, notes, logits), table, logits)
 
 
+def part_of(predictor: Predictor, table: LabelTable, part: str | None = None) -> str:
+    """The part of a data set that `evaluate` scores.
+
+    Raises:
+        OptionError: an unknown part.
+    """
+    if part not in (None, "all", *PARTS):
+        raise OptionError(f"--part {part}: choose train, val, test or all")
+    return part or ("test" if len(_with_split(predictor, table).part("test")) else "all")
+
+
 def _summary(predictor: Predictor, table: LabelTable, part: str, notes: list[str], logits: Tensor) -> dict[str, Any]:
     targets, card = torch.from_numpy(table.labels), predictor.card
     positives = np.array([entry.positives for entry in card.classes])
@@ -69,8 +80,6 @@ def _summary(predictor: Predictor, table: LabelTable, part: str, notes: list[str
     if not groups.get("all", np.empty(0)).size:
         raise DataError(f"{table.source}: no class has a positive in the {part} part, so nothing can be measured")
     return {
-        "format": 1,
-        "rarecall": __version__,
         "source": table.source,
         "part": part,
         "items": len(table),
@@ -142,19 +151,32 @@ def _part(predictor: Predictor, table: LabelTable, part: str | None) -> tuple[La
 
     On its own training data, a part that the data set does not bring is the one that training took.
     """
-    if part not in (None, "all", *PARTS):
-        raise OptionError(f"--part {part}: choose train, val, test or all")
-    known = predictor.card.data["fingerprint"] == table.fingerprint()
-    if known:
-        table, _ = data.complete_split(table)
-    elif part is None and not len(table.part("test")):
-        part = "all"
-    part = part or "test"
-    rows = np.arange(len(table)) if part == "all" else table.part(part)
+    name = part_of(predictor, table, part)
+    table = _with_split(predictor, table)
+    rows = np.arange(len(table)) if name == "all" else table.part(name)
     if not len(rows):
-        raise DataError(f"{table.source}: no row is in the {part} part: pass another --part, or --part all")
+        raise DataError(f"{table.source}: no row is in the {name} part: pass another --part, or --part all")
     table = table.select(rows)
+    notes = _seen_in_training(predictor, table, name)
     if table.features is not None:
-        return table, part, []
-    table, notes = without_unreadable(table)
-    return table, part, notes
+        return table, name, notes
+    table, lost = without_unreadable(table)
+    return table, name, notes + lost
+
+
+def _with_split(predictor: Predictor, table: LabelTable) -> LabelTable:
+    known = predictor.card.data["fingerprint"] == table.fingerprint()
+    return data.complete_split(table)[0] if known else table
+
+
+def _seen_in_training(predictor: Predictor, table: LabelTable, part: str) -> list[str]:
+    """A sentence on items that the model was trained or its thresholds fitted on."""
+    known = predictor.card.data["fingerprint"] == table.fingerprint()
+    hashes = set(predictor.card.data["seen"])
+    seen = sum(item_hash(item) in hashes for item in table.items)
+    if not seen or (known and part == "test"):
+        return []
+    return [
+        f"{seen:,} of {len(table):,} items have the names of items that the model was trained or its thresholds were "
+        "fitted on: figures on them flatter it"
+    ]

@@ -61,6 +61,8 @@ class _Writer:
 
 class _Csv(_Writer):
     def write(self, predictions: Predictions) -> None:
+        if torn := [name for name in predictions.names if SEPARATOR in name]:
+            raise OptionError(f"class {torn[0]!r}: {SEPARATOR} separates labels in a CSV: use .parquet or .jsonl")
         labels = pl.col("labels").list.join(SEPARATOR)
         frame(predictions, self.top).with_columns(labels).write_csv(self.stream, include_header=self.stream.tell() == 0)
 

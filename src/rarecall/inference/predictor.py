@@ -50,6 +50,8 @@ class Predictions:
 
     def top(self, k: int) -> list[list[tuple[str, float]]]:
         """The `k` classes with the highest scores and their scores; nothing for what cannot be read."""
+        if k < 1:
+            raise OptionError(f"top={k}: must be at least 1")
         order = np.argsort(-self.scores, axis=1, kind="stable")[:, :k]
         return [
             [] if error else [(self.names[place], float(scores[place])) for place in places]
@@ -126,6 +128,10 @@ class Predictor:
         """Predictions of any number of images in their order, a batch at a time, in a bounded memory."""
         if not self.takes_images:
             raise OptionError("this model takes features, not images: predict_features(features)")
+        if batch_size < 1:
+            raise OptionError(f"batch_size={batch_size}: must be at least 1")
+        if isinstance(images, str | Path):
+            images = [images]
         begun = 0
         for batch in score(self.network, images, batch_size):
             names = [
@@ -160,6 +166,8 @@ class Predictor:
     def _decide(
         self, items: list[str], logits: Tensor, errors: list[str | None], threshold: float | None
     ) -> Predictions:
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise OptionError(f"threshold={threshold}: a score lies between 0 and 1")
         scores = torch.sigmoid(logits)
         decided = logits >= self.thresholds if threshold is None else scores >= threshold
         return Predictions(items, self.names, scores.numpy(), decided.numpy(), errors)

@@ -47,7 +47,8 @@ class RunCard(BaseModel):
         figures: of the validation and the test part, in percent.
         history: one row for each epoch.
         epoch: the one whose weights these are.
-        data: facts of the training data: source, fingerprint, parts, counts.
+        data: facts of the training data: source, fingerprint, items of each part, hashes of the names of items in
+            train and validation.
         weights_from: where the backbone's first weights came from.
         notes: what was said while it was made.
         versions: of the libraries.
@@ -95,6 +96,8 @@ def read_card(out: Path) -> RunCard:
         ModelError: there is none, it is damaged or unfinished, or it is of a later version.
     """
     file = out / CARD
+    if out.is_file():
+        raise ModelError(f"{out}: is a file: pass the run folder that it is in")
     if not file.is_file():
         if (out / "training.json").is_file():
             raise ModelError(f"{out}: the training is not finished: run the same 'rarecall train' command again")
@@ -153,6 +156,11 @@ def read(out: Path) -> tuple[RunCard, Classifier]:
 def thresholds(card: RunCard) -> torch.Tensor:
     """The logit from which each class is decided, (C,)."""
     return torch.tensor([entry.threshold for entry in card.classes])
+
+
+def item_hash(item: str) -> str:
+    """A short hash of an item's name, by which a later evaluation knows what the model has seen."""
+    return hashlib.sha256(item.encode()).hexdigest()[:10]
 
 
 def percent(figures: dict[str, float]) -> dict[str, float | None]:

@@ -122,4 +122,5 @@ def _read(source: Source, size: Size) -> Tensor | str:
             source = Image.fromarray(pixels.squeeze(2) if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
         except (TypeError, ValueError):
             return f"not an image: shape {pixels.shape}"
-    return read_image(source, size)
+    known: object = source  # what a caller gives is not checked by types
+    return read_image(source, size) if isinstance(known, Path | bytes | Image.Image) else f"not an image: {known!r:.40}"

@@ -29,6 +29,7 @@ class Backbone:
     network: nn.Module
     description: dict[str, Any]  # everything that its features depend on: model, weights, preprocessing
     device: torch.device
+    notes: tuple[str, ...] = ()  # what a user should know of it
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -85,7 +86,7 @@ def load_backbone(
     network = create(name, weights, options)
     fetched = timm.data.resolve_model_data_config(network)
     if file:
-        _fill(network, file)
+        _fill(network, file, name)
     network.reset_classifier(0)
     place = resolve_device(device)
     network.eval().requires_grad_(False).to(place).to(memory_format=torch.channels_last)
@@ -100,7 +101,13 @@ def load_backbone(
         "image_size": list(size),
         "interpolation": "bicubic, antialiased",
     }
-    backbone = Backbone(network, description, place)
+    notes = []
+    if file and not card:
+        notes.append(
+            f"no {file.with_suffix('.json').name} beside the weights: mean, std and model options are timm's defaults "
+            f"for {name}, which may not be those that the weights were trained with"
+        )
+    backbone = Backbone(network, description, place, tuple(notes))
     _try(backbone, name)
     return backbone
 
@@ -172,7 +179,7 @@ def _card(file: Path) -> dict[str, Any]:
         raise ModelError(f"{beside}: {where}: {first['msg']}: mend or remove it") from None
 
 
-def _fill(network: nn.Module, file: Path) -> None:
+def _fill(network: nn.Module, file: Path, name: str) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -184,7 +191,10 @@ def _fill(network: nn.Module, file: Path) -> None:
     classifier = set(network.state_dict()) - set(_without_classifier(network))
     differing = [key for key in differing_layers(state, wanted) if key not in classifier]
     if differing:
-        raise ModelError(f"{file}: does not fit the model: {len(differing)} layers differ: {listing(differing, 3)}")
+        raise ModelError(
+            f"{file}: does not fit {name}: {len(differing)} layers differ: {listing(differing, 3)}: "
+            "pass the model that the weights are of as --model"
+        )
     network.load_state_dict({key: state[key] for key in wanted if key not in classifier}, strict=False)
 
 

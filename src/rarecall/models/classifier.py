@@ -1,9 +1,9 @@
 """The network that is trained, kept and predicts: uint8 images or features in, one logit per class out."""
 
-from typing import Any
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from rarecall.models.backbones import Backbone, create, normalise
@@ -31,11 +31,17 @@ class Architecture(BaseModel):
     model_options: dict[str, Any] = {}
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    interpolation: str = ""
+    interpolation: Literal["", "bicubic, antialiased"] = ""
     classes: PositiveInt
     features: PositiveInt | None = None
     hidden: NonNegativeInt = 0
     dropout: NonNegativeFloat = 0.0
+
+    @model_validator(mode="after")
+    def _images_have_three_channels(self) -> Self:
+        if self.model is not None and (len(self.inputs), self.inputs[0]) != (3, 3):
+            raise ValueError(f"inputs {self.inputs} of {self.model} are not (3, height, width)")
+        return self
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -17,7 +17,8 @@ Schedule = Literal["cosine", "step", "constant"]
 Precision = Literal["auto", "32", "bf16", "16"]
 S = TypeVar("S", bound=BaseModel)
 
-FINE_TUNING: dict[str, Any] = {"epochs": 12, "batch_size": 64, "weight_decay": 1e-2, "warmup_epochs": 1.0}
+FINE_TUNING: dict[str, Any] = {"epochs": 12, "batch_size": 64, "weight_decay": 1e-2}
+WARMUP = 1 / 12  # of the epochs of a fine-tuning, and at most one epoch
 HEAD_ONLY: dict[str, Any] = {"epochs": 30, "batch_size": 128, "weight_decay": 1e-2, "augmentation": "none"}
 RATE, HEAD_RATE = 1e-3, 3e-3
 MOST_FOR_BACKBONE = 1e-3  # a head alone often learns best at more, which would undo what the backbone knows
@@ -117,9 +118,19 @@ def recipe(table: LabelTable, *, head_only: bool = False, **changes: Any) -> Rec
                 f"augmentation={given['augmentation']}: a head is trained on features that are computed once: "
                 "leave it out, or train the whole network"
             )
+    else:
+        kind = kind | {"warmup_epochs": min(1.0, WARMUP * given.get("epochs", kind["epochs"]))}
     if given.get("hidden") == 0:
         kind = kind | {"dropout": 0.0}
-    return checked(Recipe, **{**kind, **given, "head_only": head_only})
+    own = checked(Recipe, **{**kind, **given, "head_only": head_only})
+    if own.milestones and own.schedule != "step":
+        raise OptionError(
+            f"milestones={own.milestones}: mean nothing to the {own.schedule} schedule: pass --schedule step"
+        )
+    for name, epochs in (("milestones", max(own.milestones or (0,))), ("warmup_epochs", own.warmup_epochs)):
+        if epochs >= own.epochs:
+            raise OptionError(f"{name}={epochs:g}: must be below epochs={own.epochs}")
+    return own
 
 
 def training(recipe: Recipe, loss: str, *, rate: float | None = None, **rates: Any) -> Training:
@@ -153,4 +164,4 @@ def checked(settings: type[S], **values: Any) -> S:
         if first["type"] == "literal_error":
             known = get_args(settings.model_fields[name].annotation)
             raise OptionError(unknown_name(name, str(first["input"]), known)) from None
-        raise OptionError(f"{name}={first['input']}: {first['msg']}") from None
+        raise OptionError(f"{name}={first['input']}: {first['msg'].replace('Input should', 'must')}") from None

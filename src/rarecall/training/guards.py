@@ -52,6 +52,9 @@ def stop_request() -> Iterator[threading.Event]:
         if requested.is_set():
             raise KeyboardInterrupt
         requested.set()
+        if hasattr(signal, "SIGCHLD"):
+            # The signal may end the workers, too. PyTorch would raise at once, in the middle of a step.
+            before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -73,6 +76,19 @@ def memory_in_words(training: Training) -> Iterator[None]:
         raise TrainingError(
             f"out of memory with batches of {training.batch_size}: try --batch-size {smaller}, "
             "or a smaller --image-size"
+        ) from error
+
+
+@contextmanager
+def single_items_in_words() -> Iterator[None]:
+    """Say that normalisation over a batch of one item is impossible."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise TrainingError(
+            "this network normalises over the batch, which takes two items or more: pass --batch-size 2 or more"
         ) from error
 
 

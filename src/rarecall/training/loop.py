@@ -31,6 +31,7 @@ from rarecall.training.guards import (
     end_workers,
     memory_in_words,
     own_generators,
+    single_items_in_words,
     stop_request,
     workers_in_words,
 )
@@ -147,7 +148,7 @@ class _Loop:
 
     def run(self) -> Fitted:
         """Do what is left."""
-        with stop_request() as stop_requested, workers_in_words(stop_requested):
+        with stop_request() as stop_requested, workers_in_words(stop_requested), single_items_in_words():
             try:
                 for epoch in range(len(self.progress.history) + 1, self.training.epochs + 1):
                     if self._lost_patience():
@@ -228,7 +229,12 @@ class _Loop:
 
     def _end_epoch(self, epoch: int) -> None:
         progress = self.progress
-        figures = self.validation(self.network, self.loss)
+        try:
+            figures = self.validation(self.network, self.loss)
+        except NotFiniteError:
+            if not self.forgiving:
+                checkpoints.write(self.folder / "not-finite.safetensors", progress, self.network, self.plain)
+            raise
         row = {"epoch": epoch, "step": progress.step, "train_loss": progress.loss_sum / self.steps, **figures}
         better = not progress.history or rank(row, self.training) > rank(
             progress.history[progress.best_epoch - 1], self.training

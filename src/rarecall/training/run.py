@@ -163,6 +163,8 @@ def train(
         if (out / run_folder.CARD).is_file():
             listener.say("note", f"{out}: this training is finished")
             return run_folder.read_card(out)
+        for note in backbone.notes if backbone else ():
+            listener.say("warning", note)
         prepared, notes = _prepare(table, training, backbone, strict, listener)
         network = build(training, prepared, None if prepared.features is not None else backbone, training.seed)
         with Records(out, listener, tensorboard) as records:
@@ -170,7 +172,15 @@ def train(
         for note in outcome.notes:
             listener.say("warning", note)
         write_history(out, outcome.fitted.history)
-        card = _card(training, table, prepared, outcome, identity, notes + outcome.notes, command)
+        card = _card(
+            training,
+            table,
+            prepared,
+            outcome,
+            identity,
+            [*(backbone.notes if backbone else ()), *notes, *outcome.notes],
+            command,
+        )
         if prepared.features is not None and backbone is not None:
             card, network = _on_backbone(card, network, backbone)
         return run_folder.write(out, card, network)
@@ -227,12 +237,20 @@ def _card(
             "source": identity["source"],
             "fingerprint": identity["data"],
             "items": {part: len(prepared.part(part)) for part in ("train", "val", "test")},
+            "seen": _seen(prepared),
         },
         weights_from=identity["backbone"],
         notes=notes,
         versions={"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
         command=command,
     )
+
+
+def _seen(table: LabelTable) -> list[str]:
+    """Hashes of the names of images in train and validation; rows of features have no lasting names."""
+    if table.root is None:
+        return []
+    return [run_folder.item_hash(item) for item in table.select(table.split != "test").items]
 
 
 def _on_backbone(card: RunCard, head: Classifier, backbone: Backbone) -> tuple[RunCard, Classifier]:

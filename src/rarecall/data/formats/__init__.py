@@ -50,4 +50,7 @@ def recognise(path: Path) -> Format:
     for form in FORMATS.values():
         if form.recognises(path):
             return form
-    raise DataError(f"{path}: no known format is recognised here; name one as format:path ({', '.join(FORMATS)})")
+    raise DataError(
+        f"{path}: no known format is recognised here (a folder of images needs one folder for each class, or a CSV); "
+        f"name one as format:path ({', '.join(FORMATS)})"
+    )
