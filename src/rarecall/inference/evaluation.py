@@ -172,7 +172,7 @@ def _with_split(predictor: Predictor, table: LabelTable) -> LabelTable:
 def _seen_in_training(predictor: Predictor, table: LabelTable, part: str) -> list[str]:
     """A sentence on items that the model was trained or its thresholds fitted on."""
     known = predictor.card.data["fingerprint"] == table.fingerprint()
-    hashes = set(predictor.card.data["seen"])
+    hashes = set(predictor.card.data["seen"].split())
     seen = sum(item_hash(item) in hashes for item in table.items)
     if not seen or (known and part == "test"):
         return []

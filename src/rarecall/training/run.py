@@ -246,11 +246,11 @@ def _card(
     )
 
 
-def _seen(table: LabelTable) -> list[str]:
+def _seen(table: LabelTable) -> str:
     """Hashes of the names of images in train and validation; rows of features have no lasting names."""
     if table.root is None:
-        return []
-    return [run_folder.item_hash(item) for item in table.select(table.split != "test").items]
+        return ""
+    return " ".join(run_folder.item_hash(item) for item in table.select(table.split != "test").items)
 
 
 def _on_backbone(card: RunCard, head: Classifier, backbone: Backbone) -> tuple[RunCard, Classifier]:
