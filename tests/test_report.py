@@ -107,3 +107,12 @@ def test_the_audit_plot_is_a_png(tmp_path: Path) -> None:
     content = figures.to_png(figures.class_counts(facts, figures.WIDE))
     (tmp_path / "a.png").write_bytes(content)
     assert content.startswith(b"\x89PNG")
+
+
+def test_narrow_figures_are_for_narrow_screens_alone(html: str) -> None:
+    style = re.search(r"<style>(.*?)</style>", html, re.S)
+    assert style is not None
+    assert style[1].count("{") == style[1].count("}")
+    everywhere = re.sub(r"@media[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", style[1])
+    assert ".narrow { display: none; }" in everywhere
+    assert ".wide" not in everywhere
