@@ -486,7 +486,7 @@ def test_real_pedestrians_are_learnt_from_real_weights(data_folder: Path, weight
     whole = data.load(str(data_folder / "pa100k"))
     table = whole.select(np.concatenate([whole.part("train")[:640], whole.part("val"), whole.part("test")]))
     backbone = load_backbone(None, str(weights_folder / "mobilenetv2_100_imagenet.safetensors"), (64, 32))
-    settings = training(recipe(table, epochs=3), "two-way")
+    settings = training(recipe(table, epochs=3, batch_size=32), "two-way")
     card = train(settings, table, tmp_path / "run", Silent(), backbone=backbone)
     chance = float(np.mean((table.labels[table.part("test")] == 1).mean(0)))
     assert card.figures["test"]["map_class"] is not None

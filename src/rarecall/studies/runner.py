@@ -213,7 +213,8 @@ def _in_process(parts: Parts) -> Execute:
 
 def _in_pool(pool: ProcessPoolExecutor) -> Execute:
     def execute(jobs: Sequence[Job], protocol: plans.Protocol, where: Path) -> Iterator[Run]:
-        pending = {pool.submit(_work, job, protocol, where) for job in jobs}
+        with _interrupts_held():
+            pending = {pool.submit(_work, job, protocol, where) for job in jobs}
         try:
             while pending:
                 finished, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -229,6 +230,19 @@ def _in_pool(pool: ProcessPoolExecutor) -> Execute:
             ) from None
 
     return execute
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keep a Ctrl-C for afterwards; processes started meanwhile never get one, not even while they import."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker(data: Path) -> None:
