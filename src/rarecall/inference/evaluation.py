@@ -67,7 +67,9 @@ def part_of(predictor: Predictor, table: LabelTable, part: str | None = None) ->
 
     Raises:
         OptionError: an unknown part.
+        ModelError: other classes than the model's, or features where it takes images.
     """
+    table = _with_classes_of(predictor, table)
     if part not in (None, "all", *PARTS):
         raise OptionError(f"--part {part}: choose train, val, test or all")
     return part or ("test" if len(_with_split(predictor, table).part("test")) else "all")
