@@ -38,7 +38,9 @@ def predict(
     ] = None,
     images: Images = None,
     image_column: ImageColumn = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images that go through the network at once.")] = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images that go through the network at once. Default 32; 128 on a GPU.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Predict names, scores and decisions for any number of images.
@@ -78,7 +80,7 @@ def _predictions(
     images: Path | None,
     image_column: str | None,
     threshold: float | None,
-    batch_size: int,
+    batch_size: int | None,
 ) -> "Iterator[Predictions]":
     from rarecall.inference.inputs import feature_blocks, image_paths
 

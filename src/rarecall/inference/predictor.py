@@ -12,7 +12,7 @@ from torch import Tensor
 from rarecall.errors import OptionError, ShapeError
 from rarecall.inference import run_folder
 from rarecall.inference.run_folder import RunCard
-from rarecall.inference.scoring import BATCH, Source, score, score_features
+from rarecall.inference.scoring import Source, score, score_features
 from rarecall.models import Classifier, resolve_device
 
 
@@ -123,12 +123,12 @@ class Predictor:
         )
 
     def stream(
-        self, images: Iterable[Source], *, threshold: float | None = None, batch_size: int = BATCH
+        self, images: Iterable[Source], *, threshold: float | None = None, batch_size: int | None = None
     ) -> Iterator[Predictions]:
         """Predictions of any number of images in their order, a batch at a time, in a bounded memory."""
         if not self.takes_images:
             raise OptionError("this model takes features, not images: predict_features(features)")
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise OptionError(f"batch_size={batch_size}: must be at least 1")
         if isinstance(images, str | Path):
             images = [images]

@@ -6,7 +6,7 @@ import torch
 from rarecall import losses, metrics
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError
-from rarecall.inference.scoring import BATCH, score_table
+from rarecall.inference.scoring import default_batch, score_table
 from rarecall.labels import PRESENT, count, measured_groups
 from rarecall.models import Classifier
 from rarecall.training.config import Training
@@ -18,7 +18,7 @@ class Validation:
 
     def __init__(self, training: Training, table: LabelTable) -> None:
         self.table, self.metric = table, training.metric
-        self.batch_size = min(training.batch_size, BATCH)
+        self.batch_size = training.batch_size
         self.rows = table.part("val")
         positives = count(table.labels[table.part("train")]).present
         self.groups = measured_groups(table.labels[self.rows], positives)
@@ -27,7 +27,7 @@ class Validation:
             raise OptionError(f"metric {self.metric}: no {group} class has a positive in the validation part")
 
     def __call__(self, network: Classifier, loss: losses.Loss) -> dict[str, float]:
-        logits, targets, _ = score_table(network, self.table, self.rows, self.batch_size)
+        logits, targets, _ = score_table(network, self.table, self.rows, min(self.batch_size, default_batch(network)))
         if not (targets == PRESENT).any():
             raise DataError(f"{self.table.source}: no validation image with a positive can be read: check the disk")
         if not logits.isfinite().all():
