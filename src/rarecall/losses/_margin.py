@@ -1,17 +1,21 @@
 """Losses that rank: a log-sum-exp margin between the positives and the negatives of a row or a column.
 
-One primitive carries them all. `T · LSE(z / T)` over a set is a smooth maximum, so
-`T LSE_n(z / T) + T LSE_p(-z / T)` is how far the highest negative stands above the lowest positive.
+One primitive carries them all. `T · LSE(z / T)` over a set is a smooth maximum, so the hardest negative is
+`T LSE_n(z / T)` and the hardest positive, the one that scores lowest, `-T LSE_p(-z / T)`. `hardest` gives both for
+every row, every column, or both ways at once; a loss says what to do with the two.
 """
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from rarecall.errors import OptionError
+from rarecall.losses import _kernel
 from rarecall.losses._shared import (
+    REDUCTIONS,
     Logits,
     Option,
     Reduction,
@@ -20,10 +24,13 @@ from rarecall.losses._shared import (
     check_range,
     prepare,
     reduce_terms,
+    require,
     spread,
 )
 
 WAYS = ("both", "sample", "class", "joint")
+ONE_WAY = ("sample", "class")
+TWO_WAYS = ("both", "sample", "class")
 LEFT_OUT = -1e30  # stands for -∞, with which exponentials are several times slower and softmax is NaN
 
 
@@ -72,6 +79,325 @@ def masked_logsumexp(values: Tensor, excluded: Tensor, dim: int, temperature: Op
     return torch.where(result > LEFT_OUT / 2, result, -torch.inf)
 
 
+class Hardest(NamedTuple):
+    """Smooth maxima over the negatives and over the negated positives of each set, (..., sets); -∞ if none.
+
+    The sets are rows, then columns, as the ways ask for; `sizes` tells how many of each.
+    """
+
+    negative: Tensor
+    positive: Tensor
+    sizes: tuple[int, ...]
+
+
+def hardest(
+    logits: Tensor,
+    targets: Tensor,
+    ways: str,
+    *,
+    negative: Option = 1.0,
+    positive: Option = -1.0,
+    temperatures: tuple[Option, Option] = (1.0, 1.0),
+) -> Hardest:
+    """`T LSE(f z / T)` over negatives and over positives, for each row, each column, both, or all in one.
+
+    Args:
+        logits: (..., N, C), as `prepare` returns them.
+        targets: (..., N, C), likewise.
+        ways: one of `WAYS`.
+        negative: the factor f of negatives.
+        positive: the factor f of positives.
+        temperatures: T of the two; 0 takes the maximum.
+    """
+    if ways == "joint":
+        logits, targets = logits.flatten(-2)[..., None, :], targets.flatten(-2)[..., None, :]
+    factors = ((negative, temperatures[0], targets != 0), (positive, temperatures[1], targets <= 0))
+
+    def scores(logits: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        return tuple((spread(factor) * logits, excluded) for factor, _, excluded in factors)
+
+    options = (negative, positive, *temperatures)
+    if not any(isinstance(option, Tensor) or option == 0 for option in options):
+        scales = (negative / temperatures[0], positive / temperatures[1])
+    else:
+        scales = None
+    return _hardest(logits, targets, ways, temperatures, scores, _kernel.LINEAR, scales)
+
+
+def _hardest(
+    logits: Tensor,
+    targets: Tensor,
+    ways: str,
+    temperatures: tuple[Option, Option],
+    scores: Callable[[Tensor], tuple[tuple[Tensor, Tensor], ...]],
+    kind: int,
+    options: Sequence[Option] | None,
+) -> Hardest:
+    dims = {"both": (-1, -2), "class": (-2,)}.get(ways, (-1,))
+    sizes = tuple(logits.shape[-3 - dim] for dim in dims)
+
+    def formula(logits: Tensor) -> tuple[Tensor, ...]:
+        return tuple(
+            torch.cat([masked_logsumexp(values, excluded, dim, temperature).squeeze(dim) for dim in dims], -1)
+            for (values, excluded), temperature in zip(scores(logits), temperatures, strict=True)
+        )
+
+    if options is None or not _kernel.takes(logits, targets, None, *options):
+        negative, positive = formula(logits)
+        return Hardest(negative, positive, sizes)
+
+    def unscaled(logits: Tensor) -> Tensor:
+        pair = zip(formula(logits), temperatures, strict=True)
+        return torch.stack([values / temperature for values, temperature in pair])
+
+    arguments = (kind, options, -1 in dims, -2 in dims, unscaled)
+    negative, positive = _kernel.log_sum_exps(logits, targets, *arguments).unbind()
+    pair = (
+        values if temperature == 1 else temperature * values
+        for values, temperature in zip((negative, positive), temperatures, strict=True)
+    )
+    return Hardest(*pair, sizes)
+
+
+def reduce_sets(terms: Tensor, counted: Tensor, sizes: Sequence[int], samples: int, reduction: str) -> Tensor:
+    """Reduce the terms of rows and columns; the mean is one of each, added up."""
+    if reduction != "mean" or len(sizes) == 1:
+        return reduce_terms(terms, counted, (-1,), samples, reduction)
+    with torch.no_grad():
+        parts = counted.to(terms.dtype).split(list(sizes), -1)
+        weights = torch.cat([part / part.sum(-1, keepdim=True).clamp(min=1) for part in parts], -1)
+    return (torch.where(counted, terms, 0.0) * weights).sum(-1)
+
+
+def check_reduction(reduction: str, ways: str) -> None:
+    """Refuse an unknown reduction, and `none` where the terms have no common shape."""
+    check_choice("reduction", reduction, REDUCTIONS)
+    if reduction == "none" and ways in ("both", "joint"):
+        raise OptionError(f"reduction='none' with ways={ways!r} has no shape: take ways='sample' or 'class'")
+
+
+def softmax_regression(
+    logits: Logits,
+    targets: Targets,
+    *,
+    ways: str = "sample",
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Softmax cross-entropy (SR) against the positives of a row or column, as a distribution of equal shares.
+
+    .. math:: -\sum_c \tilde y_c \log \frac{e^{z_c}}{\sum_{c'} e^{z_{c'}}}, \quad
+        \tilde y_c = \frac{y_c}{\sum_{c'} y_{c'}}
+
+    With one positive per row it is the usual single-label cross-entropy. It pulls the logits of several positives
+    to the same value.
+
+    Args:
+        logits: (..., N, C).
+        targets: (..., N, C), 1, 0, -1 unknown (left out of the softmax), or soft in [0, 1].
+        ways: `sample` (rows), `class` (columns) or `both`.
+        reduction: `mean` over the rows or columns with a positive (for `both`, the two means added), `sum`,
+            `batchmean`, or `none`: rows (..., N) or columns (..., C).
+
+    Raises:
+        ShapeError: the last two dimensions differ, or the logits are not floating-point.
+        OptionError: unknown ways, or `none` with `both`.
+
+    >>> softmax_regression(torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([[1, 1, 0]]))
+    tensor(1.0986)
+
+    References: Q. Dong et al., AAAI 2019, equation 4; T. Kobayashi, Two-way multi-label loss, CVPR 2023, equation
+    18 (several positives).
+    """
+    check_choice("ways", ways, TWO_WAYS)
+    check_reduction(reduction, ways)
+    z, y = torch.broadcast_tensors(*prepare(logits, targets))
+    below, above, sizes = hardest(z, y, ways, positive=1.0)
+    dims = {"both": (-1, -2), "class": (-2,)}.get(ways, (-1,))
+    weight = y.clamp(min=0)
+    weighted = torch.where(y > 0, weight * z, 0.0)
+    share = torch.cat([weighted.sum(dim) / weight.sum(dim).clamp(min=1e-6) for dim in dims], -1)
+    counted = above > -torch.inf
+    terms = torch.logaddexp(below, torch.where(counted, above, 0.0)) - share
+    return reduce_sets(terms, counted, sizes, z.shape[-2], reduction)
+
+
+def lsep(
+    logits: Logits,
+    targets: Targets,
+    *,
+    gamma: Option = 1.0,
+    ways: str = "sample",
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Log-sum-exp pairwise loss (LSEP): every positive above every negative of its row; C-LSEP: of its column.
+
+    .. math:: \log\Big(1 + \sum_p \sum_n e^{\gamma (z_n - z_p)}\Big)
+
+    The double sum factorises, so this costs O(N · C) and is stable at any logit. It does not change when the
+    logits of a row (or column) are shifted. At γ = 1 it is the two-way loss of that way with both temperatures 1.
+
+    Args:
+        logits: (..., N, C).
+        targets: (..., N, C), 1, 0, or -1 unknown (in neither set).
+        gamma: γ, 1 (5 in C-LSEP as the distributionally robust loss uses it).
+        ways: `sample` (LSEP), `class` (C-LSEP) or `both`.
+        reduction: `mean` over the rows or columns with a known entry (for `both`, the two means added), `sum`,
+            `batchmean`, or `none`: rows (..., N) or columns (..., C).
+
+    Raises:
+        ShapeError: the last two dimensions differ, or the logits are not floating-point.
+        OptionError: an option out of its range, or `none` with `both`.
+
+    >>> lsep(torch.tensor([[1.0, 0.0]]), torch.tensor([[1, 0]]))
+    tensor(0.3133)
+
+    References: Y. Li et al., Improving pairwise ranking for multi-label image classification, CVPR 2017; D. Lin et
+    al., ECCV 2024, equations 3 and 7.
+    """
+    check_range("gamma", gamma, 0.0)
+    check_choice("ways", ways, TWO_WAYS)
+    check_reduction(reduction, ways)
+    z, y = torch.broadcast_tensors(*prepare(logits, targets))
+    sets = hardest(z, y, ways, negative=gamma, positive=-gamma)
+    terms = F.softplus(sets.negative + sets.positive)
+    return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
+
+
+def zlpr(
+    logits: Logits,
+    targets: Targets,
+    *,
+    ways: str = "sample",
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Zero-bounded log-sum-exp and pairwise rank-based loss (ZLPR): positives above 0, negatives below.
+
+    .. math:: \log\Big(1 + \sum_p e^{-z_p}\Big) + \log\Big(1 + \sum_n e^{z_n}\Big)
+
+    Unlike LSEP it knows zero, so that logits above it can be taken as decisions. With one class it is the binary
+    cross-entropy; it is the multi-similarity loss at temperatures 1.
+
+    Args:
+        logits: (..., N, C).
+        targets: (..., N, C), 1, 0, or -1 unknown (in neither set).
+        ways: `sample` (rows), `class` (columns: C-ZLPR) or `both`.
+        reduction: `mean` over the rows or columns with a known entry (for `both`, the two means added), `sum`,
+            `batchmean`, or `none`: rows (..., N) or columns (..., C).
+
+    Raises:
+        ShapeError: the last two dimensions differ, or the logits are not floating-point.
+        OptionError: unknown ways, or `none` with `both`.
+
+    >>> zlpr(torch.tensor([[0.0, 0.0]]), torch.tensor([[1, 0]]))
+    tensor(1.3863)
+
+    References: J. Su et al., ZLPR: a novel loss for multi-label classification, 2022 (arXiv:2208.02955); D. Lin et
+    al., ECCV 2024, equation 4.
+    """
+    return multi_similarity(logits, targets, ways=ways, reduction=reduction)
+
+
+def multi_similarity(
+    logits: Logits,
+    targets: Targets,
+    *,
+    positive_temperature: Option = 1.0,
+    negative_temperature: Option = 1.0,
+    ways: str = "sample",
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Multi-similarity loss: the hardest positive above 0 and the hardest negative below, each by itself.
+
+    .. math::
+
+        \mathrm{softplus}\Big(T_P \log \sum_p e^{-z_p / T_P}\Big) +
+        \mathrm{softplus}\Big(T_N \log \sum_n e^{z_n / T_N}\Big)
+
+    At temperatures 1 it is ZLPR.
+
+    Args:
+        logits: (..., N, C).
+        targets: (..., N, C), 1, 0, or -1 unknown (in neither set).
+        positive_temperature: T_P, 1; 0 takes the hard minimum.
+        negative_temperature: T_N, 1; 0 takes the hard maximum.
+        ways: `sample` (rows), `class` (columns) or `both`.
+        reduction: `mean` over the rows or columns with a known entry (for `both`, the two means added), `sum`,
+            `batchmean`, or `none`: rows (..., N) or columns (..., C).
+
+    Raises:
+        ShapeError: the last two dimensions differ, or the logits are not floating-point.
+        OptionError: an option out of its range, or `none` with `both`.
+
+    >>> multi_similarity(torch.tensor([[0.0, 0.0]]), torch.tensor([[1, 0]]), positive_temperature=4.0)
+    tensor(1.3863)
+
+    References: X. Wang et al., Multi-similarity loss with general pair weighting for deep metric learning, CVPR
+    2019; T. Kobayashi, Two-way multi-label loss, CVPR 2023, equation 20 and Table 4 (temperatures).
+    """
+    check_range("positive_temperature", positive_temperature, 0.0)
+    check_range("negative_temperature", negative_temperature, 0.0)
+    check_choice("ways", ways, TWO_WAYS)
+    check_reduction(reduction, ways)
+    z, y = torch.broadcast_tensors(*prepare(logits, targets))
+    sets = hardest(z, y, ways, temperatures=(negative_temperature, positive_temperature))
+    terms = F.softplus(sets.negative) + F.softplus(sets.positive)
+    return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
+
+
+def circle(
+    logits: Logits,
+    targets: Targets,
+    *,
+    margin: Option = 0.25,
+    gamma: Option = 32.0,
+    ways: str = "sample",
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Circle loss on probabilities: pairs, each side paced by how far it is from where it should be.
+
+    .. math::
+
+        \mathrm{softplus}\big(\mathrm{LSE}_n(\gamma\, a_n (s - m)) + \mathrm{LSE}_p(-\gamma\, a_p (s - 1 + m))\big),
+        \quad s = \sigma(z),\; a_n = [s + m]_+,\; a_p = [1 + m - s]_+
+
+    where the paces a are constants in the gradient.
+
+    Args:
+        logits: (..., N, C).
+        targets: (..., N, C), 1, 0, or -1 unknown (in neither set).
+        margin: m, 0.25 (Sun et al. for face recognition; Lin et al. 2024 print none).
+        gamma: γ, 32 (our choice; Lin et al. 2024 print none).
+        ways: `sample` (rows), `class` (columns) or `both`.
+        reduction: `mean` over the rows or columns with a known entry (for `both`, the two means added), `sum`,
+            `batchmean`, or `none`: rows (..., N) or columns (..., C).
+
+    Raises:
+        ShapeError: the last two dimensions differ, or the logits are not floating-point.
+        OptionError: an option out of its range, or `none` with `both`.
+
+    >>> circle(torch.tensor([[4.0, -4.0]]), torch.tensor([[1, 0]]))
+    tensor(0.0285)
+
+    Reference: Y. Sun et al., Circle loss: a unified perspective of pair similarity optimization, CVPR 2020.
+    """
+    check_range("margin", margin, 0.0)
+    check_range("gamma", gamma, 0.0)
+    check_choice("ways", ways, TWO_WAYS)
+    check_reduction(reduction, ways)
+    z, y = torch.broadcast_tensors(*prepare(logits, targets))
+    m, pace = spread(margin), spread(gamma)
+
+    def scores(z: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        s = torch.sigmoid(torch.where(y < 0, 0.0, z))
+        negative = pace * (s.detach() + m).clamp(min=0) * (s - m)
+        positive = -pace * (1 + m - s.detach()).clamp(min=0) * (s - 1 + m)
+        return (negative, y != 0), (positive, y <= 0)
+
+    sets = _hardest(z, y, ways, (1.0, 1.0), scores, _kernel.CIRCLE, (gamma, margin))
+    terms = F.softplus(sets.negative + sets.positive)
+    return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
+
+
 def two_way(
     logits: Logits,
     targets: Targets,
@@ -80,6 +406,7 @@ def two_way(
     negative_temperature: Option = 1.0,
     ways: str = "both",
     bias: Option = 0.0,
+    bucket_size: int | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     r"""Two-way loss: positives above negatives along every sample and along every class.
@@ -100,8 +427,12 @@ def two_way(
         negative_temperature: T_N, 1; 0 takes the hard maximum.
         ways: `both`, `sample` (rows), `class` (columns) or `joint` (the whole batch as one set).
         bias: ε added inside the softplus, 0 (Table 2 of the paper).
+        bucket_size: columns (and the joint set) reach over so many consecutive rows, and the means of the buckets
+            that have a positive are averaged: 128 in the paper, where a bucket is what one device holds. None:
+            the whole batch.
         reduction: `mean` over the counted rows or columns of each way, `sum`, `batchmean`, or `none`: rows
-            (..., N) for `sample`, columns (..., C) for `class`; the other ways have no common shape.
+            (..., N) for `sample`, columns (..., C) for `class`, (..., buckets, C) in buckets; the other ways have
+            no common shape.
 
     Raises:
         ShapeError: the last two dimensions differ, or the logits are not floating-point.
@@ -115,25 +446,27 @@ def two_way(
     check_choice("ways", ways, WAYS)
     check_range("positive_temperature", positive_temperature, 0.0)
     check_range("negative_temperature", negative_temperature, 0.0)
-    if reduction == "none" and ways in ("both", "joint"):
-        raise OptionError(f"reduction='none' with ways={ways!r} has no shape: take ways='sample' or 'class'")
+    check_reduction(reduction, ways)
+    require(bucket_size is None or bucket_size >= 1, "bucket_size", bucket_size, "a number of rows, or None")
     z, y = torch.broadcast_tensors(*prepare(logits, targets))
-    samples = z.shape[-2]
-    if ways == "joint":
-        z, y = z.flatten(-2)[..., None, :], y.flatten(-2)[..., None, :]
-    no_positive, no_negative = y <= 0, y != 0
 
-    def along(dim: int) -> Tensor:
-        lowest_positive = masked_logsumexp(-z, no_positive, dim, positive_temperature)
-        highest_negative = masked_logsumexp(z, no_negative, dim, negative_temperature)
-        counted = lowest_positive > -torch.inf
-        terms = F.softplus(highest_negative + lowest_positive + spread(bias))
-        terms = reduce_terms(terms, counted, (-2, -1), samples, reduction)
-        return terms.squeeze(dim) if reduction == "none" else terms
+    def of(z: Tensor, y: Tensor, ways: str, reduction: str) -> tuple[Tensor, Tensor]:
+        sets = hardest(z, y, ways, temperatures=(negative_temperature, positive_temperature))
+        counted = sets.positive > -torch.inf
+        terms = F.softplus(sets.negative + sets.positive + _leading(bias))
+        return reduce_sets(terms, counted, sets.sizes, z.shape[-2], reduction), counted
 
-    if ways == "both":
-        return along(-1) + along(-2)
-    return along(-2 if ways == "class" else -1)
+    if bucket_size is None or ways == "sample" or z.shape[-2] <= bucket_size:
+        return of(z, y, ways, reduction)[0]
+    across = "class" if ways == "both" else ways
+    inner = "sum" if reduction == "batchmean" else reduction
+    parts = zip(z.split(bucket_size, -2), y.split(bucket_size, -2), strict=True)
+    buckets, counted = zip(*(of(*part, across, inner) for part in parts), strict=True)
+    if reduction == "none":
+        return torch.stack(buckets, -2)
+    with_positive = torch.stack([columns.any(-1) for columns in counted], -1)
+    value = reduce_terms(torch.stack(buckets, -1), with_positive, (-1,), z.shape[-2], reduction)
+    return value + of(z, y, "sample", reduction)[0] if ways == "both" else value
 
 
 def distributionally_robust(
@@ -182,18 +515,24 @@ def distributionally_robust(
     ):
         check_range(name, value, 0.0)
     z, y = torch.broadcast_tensors(*prepare(logits, targets))
-    no_positive, no_negative = y <= 0, y != 0
-
-    def lse(scaled: Tensor, excluded: Tensor) -> Tensor:
-        return masked_logsumexp(scaled, excluded, -2)
-
-    pairs = lse(spread(gamma) * z, no_negative) + lse(-spread(gamma) * z, no_positive)
-    parts = [torch.zeros_like(pairs), pairs]
-    if negative_gamma is not None:
-        parts.append(lse(spread(negative_gamma) * z, no_negative))
-    if positive_gamma is not None:
-        parts.append(lse(-spread(positive_gamma) * z, no_positive))
+    check_reduction(reduction, "class")
+    below, above, sizes = hardest(z, y, "class", negative=gamma, positive=-gamma)
+    known = (below > -torch.inf) | (above > -torch.inf)
+    parts = [torch.zeros_like(below), below + above]
+    if negative_gamma is not None or positive_gamma is not None:
+        of_negatives = 1.0 if negative_gamma is None else negative_gamma
+        of_positives = 1.0 if positive_gamma is None else positive_gamma
+        below, above, _ = hardest(z, y, "class", negative=of_negatives, positive=-of_positives)
+        parts += [below] if negative_gamma is not None else []
+        parts += [above] if positive_gamma is not None else []
     terms = torch.stack(torch.broadcast_tensors(*parts)).logsumexp(0)
-    known = (y >= 0).any(-2, keepdim=True)
-    terms = reduce_terms(terms, known, (-2, -1), z.shape[-2], reduction)
-    return terms.squeeze(-2) if reduction == "none" else terms
+    return reduce_sets(terms, known, sizes, z.shape[-2], reduction)
+
+
+def _any_known(sets: Hardest) -> Tensor:
+    return (sets.negative > -torch.inf) | (sets.positive > -torch.inf)
+
+
+def _leading(option: Option) -> Option:
+    """Let an option of the leading shape broadcast against (..., sets)."""
+    return option[..., None] if isinstance(option, Tensor) and option.ndim else option

@@ -1,15 +1,16 @@
-"""Losses by name: `build("focal(gamma=1.0)")` is a module that calls the function with those options."""
+"""Losses as modules: a function with its options bound, what it counts on a data set, and how far training is."""
 
-import ast
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rarecall.errors import OptionError, unknown_name
-from rarecall.losses import _margin, _pointwise
+from rarecall.errors import OptionError, ShapeError, unknown_name
+from rarecall.losses import _frequency, _margin, _pointwise, _unknown
+from rarecall.losses._shared import LabelsLike
 
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     function.__name__.replace("_", "-"): function
@@ -17,86 +18,164 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
         _pointwise.binary_cross_entropy,
         _pointwise.focal,
         _pointwise.asymmetric,
-        _margin.two_way,
+        _pointwise.hill,
+        _pointwise.splc,
+        _pointwise.hard_selection,
+        _pointwise.soft_selection,
+        _frequency.reweighted_cross_entropy,
+        _frequency.frequency_weighted_cross_entropy,
+        _frequency.attribute_weighted_cross_entropy,
+        _frequency.class_balanced,
+        _frequency.distribution_balanced,
+        _frequency.ldam,
+        _margin.softmax_regression,
+        _margin.lsep,
+        _margin.zlpr,
         _margin.distributionally_robust,
+        _margin.two_way,
+        _margin.multi_similarity,
+        _margin.circle,
+        _unknown.assume_negative,
+        _unknown.weak_assume_negative,
+        _unknown.expected_positive,
+        _unknown.entropy_maximization,
+        _unknown.large_loss,
+        _unknown.generalized_robust,
+        _unknown.role,
     )
 }
-SHORT_NAMES = {
-    "cross-entropy": "binary-cross-entropy",
-    "bce": "binary-cross-entropy",
-    "asl": "asymmetric",
-    "dr": "distributionally-robust",
-}
+COUNTED = ("positives", "total")
+PER_CLASS = (*COUNTED, "pos_weight")
 
 
 class Loss(nn.Module):
-    """A loss function with its options bound; tensor options are buffers and move with `.to()`."""
+    """A loss with everything bound but logits and targets.
 
-    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+    Attributes:
+        reduction: how the terms are put together.
+        needs_rows: whether `forward` has to be told which training items the batch holds.
+        needs_scores: whether `update` has to be given the logits of all training items after each epoch.
+    """
+
+    reduction: str = "mean"
+    needs_rows: bool = False
+    needs_scores: bool = False
+
+    def forward(self, logits: Tensor, targets: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return the loss of (..., N, C) logits and targets; `rows` are the numbers (N,) of the training items."""
+        raise NotImplementedError
+
+    def set_progress(self, fraction: float, epochs: int | None = None) -> None:
+        """Say how much of the training is done: (e - 1) / T at the start of epoch e of T = `epochs`."""
+
+    def update(self, logits: Tensor) -> None:
+        """Take note of the logits of all training items, (N, C), at the end of an epoch."""
+
+    def parameter_groups(self, rate: float) -> list[dict[str, Any]]:
+        """Groups for an optimiser that trains the network at `rate`: what the loss itself learns, if anything."""
+        parameters = list(self.parameters())
+        return [{"params": parameters, "lr": 10 * rate, "weight_decay": 0.0}] if parameters else []
+
+
+class FunctionLoss(Loss):
+    """A loss function with its options; tensor options are buffers and move with `.to()`."""
+
+    own_options: ClassVar[Mapping[str, Any]] = {}  # of the module, besides the function's
+
+    def __init__(
+        self, name: str, options: Mapping[str, Any], labels: Tensor | None = None, check: bool = False
+    ) -> None:
         super().__init__()
-        self.name = name
-        self.options = dict(options)
-        for option, value in options.items():
-            if isinstance(value, Tensor):
-                self.register_buffer(option, value)
+        self.name, self.options, self.check = name, dict(options), check
+        self.reduction = str(options.get("reduction", "mean"))
+        self.buffer_names = [
+            option for option, value in options.items() if option in PER_CLASS or torch.is_tensor(value)
+        ]
+        for option in self.buffer_names:
+            self.register_buffer(option, _numbers(name, option, options[option]))
+        if labels is not None:
+            counts = {"positives": (labels > 0).sum(0), "total": (labels >= 0).sum(0)}
+            for option in COUNTED:
+                if option in parameters_of(name) and option not in options:
+                    self.register_buffer(option, counts[option].float())
+                    self.buffer_names.append(option)
 
     def all_options(self) -> dict[str, Any]:
-        """The options with the defaults of those that were not given."""
-        parameters = list(inspect.signature(FUNCTIONS[self.name]).parameters.values())[2:]
-        return {parameter.name: self.options.get(parameter.name, parameter.default) for parameter in parameters}
+        """The options with the defaults of those that were not given; counts of a data set are left out."""
+        known = {option: parameter.default for option, parameter in parameters_of(self.name).items()}
+        known |= self.own_options
+        given = {option: value for option, value in known.items() if value is not inspect.Parameter.empty}
+        return {**given, **self.options}
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of (..., N, C) logits and targets."""
-        options = {
-            option: getattr(self, option) if isinstance(value, Tensor) else value
-            for option, value in self.options.items()
-        }
-        return FUNCTIONS[self.name](logits, targets, **options)
+    def arguments(self) -> dict[str, Any]:
+        """What the function is called with at present."""
+        own = {option: value for option, value in self.options.items() if option not in self.own_options}
+        return {**own, **{option: getattr(self, option) for option in self.buffer_names}}
+
+    def forward(self, logits: Tensor, targets: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return the loss of (..., N, C) logits and targets; it needs no `rows`."""
+        del rows
+        if self.check:
+            self.examine(logits, targets)
+        return FUNCTIONS[self.name](logits, targets, **self.arguments())
+
+    def examine(self, logits: Tensor, targets: Tensor) -> None:
+        """Refuse logits that are not finite, labels that are none, and positives of a class that has none."""
+        for kind, tensor, wrong, wanted in (
+            ("logits", logits, ~logits.isfinite(), "a finite number: lower the learning rate, or look at the input"),
+            ("targets", targets, _no_label(targets), "1, 0, -1 or between 0 and 1"),
+        ):
+            if wrong.any():
+                place = wrong.nonzero()[0].tolist()
+                raise ShapeError(f"{self.name}: {kind}{place} is {tensor[tuple(place)].item():g}: must be {wanted}")
+        positives = getattr(self, "positives", None)
+        if positives is not None and positives.ndim == 1:
+            wrong = (targets > 0).flatten(0, -2).any(0) & (positives == 0)
+            if wrong.any():
+                c = int(wrong.nonzero()[0])
+                raise OptionError(f"{self.name}: class {c} is present in the batch, but positives[{c}] is 0")
 
     def __repr__(self) -> str:
         return expression(self.name, self.options)
 
 
-def names() -> list[str]:
-    """Every loss that can be built.
+class WeightedSum(Loss):
+    """Losses added up, each times a number."""
 
-    >>> "two-way" in names()
-    True
-    """
-    return sorted(FUNCTIONS)
+    def __init__(self, parts: list[tuple[float, Loss]]) -> None:
+        super().__init__()
+        self.weights = [weight for weight, _ in parts]
+        self.parts = nn.ModuleList(part for _, part in parts)
+        self.reduction = parts[0][1].reduction if len({part.reduction for _, part in parts}) == 1 else "mixed"
+        self.needs_rows = any(part.needs_rows for _, part in parts)
+        self.needs_scores = any(part.needs_scores for _, part in parts)
+
+    def forward(self, logits: Tensor, targets: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return the loss of (..., N, C) logits and targets; `rows` are the numbers (N,) of the training items."""
+        values = [part(logits, targets, rows) for part in self.parts]
+        total = torch.zeros((), dtype=values[0].dtype, device=logits.device)
+        for weight, value in zip(self.weights, values, strict=True):
+            total = total + (value if weight == 1 else weight * value)
+        return total
+
+    def set_progress(self, fraction: float, epochs: int | None = None) -> None:
+        """Say how much of the training is done: (e - 1) / T at the start of epoch e of T = `epochs`."""
+        for part in self.parts:
+            part.set_progress(fraction, epochs)
+
+    def update(self, logits: Tensor) -> None:
+        """Take note of the logits of all training items, (N, C), at the end of an epoch."""
+        for part in self.parts:
+            part.update(logits)
+
+    def __repr__(self) -> str:
+        parts = zip(self.weights, self.parts, strict=True)
+        return " + ".join(repr(part) if weight == 1 else f"{weight:g} * {part!r}" for weight, part in parts)
 
 
-def build(name: str, **options: Any) -> Loss:
-    """Build a loss by its name; options stand in the call, in the name, or in both.
-
-    Args:
-        name: kebab-case of the function's name, alone or as an expression with options.
-        options: the function's keyword options.
-
-    Raises:
-        OptionError: an unknown loss or option, or a value out of its range.
-
-    >>> build("two-way(positive_temperature=2.0)")
-    two-way(positive_temperature=2.0)
-    >>> build("focal", gamma=1.0)(torch.zeros(1, 2), torch.tensor([[1, 0]]))
-    tensor(0.3466)
-    """
-    name, written = _parse(name)
-    options = {**written, **options}
-    known = list(inspect.signature(FUNCTIONS[name]).parameters)[2:]
-    for option in options:
-        if option not in known:
-            raise OptionError(f"{name}: {unknown_name('option', option, known)}")
-    module = Loss(name, options)
-    # Tensor options have shapes that only the caller knows; the others are tried at once.
-    plain = {option: value for option, value in options.items() if not isinstance(value, Tensor)}
-    try:
-        FUNCTIONS[name](torch.zeros(1, 1), torch.zeros(1, 1), **plain)
-    except OptionError as error:
-        raise OptionError(f"{name}: {error}") from None
-    except (TypeError, AttributeError):
-        raise OptionError(f"{expression(name, options)}: an option has a value of the wrong type") from None
-    return module
+def parameters_of(name: str) -> dict[str, inspect.Parameter]:
+    """The options of a loss function by their names."""
+    return dict(list(inspect.signature(FUNCTIONS[name]).parameters.items())[2:])
 
 
 def expression(name: str, options: Mapping[str, Any]) -> str:
@@ -109,20 +188,41 @@ def expression(name: str, options: Mapping[str, Any]) -> str:
     return f"{name}({written})" if written else name
 
 
-def _parse(text: str) -> tuple[str, dict[str, Any]]:
-    name, bracket, rest = (part.strip() for part in text.partition("("))
-    name = SHORT_NAMES.get(name, name)
-    if name not in FUNCTIONS:
-        raise OptionError(unknown_name("loss", name, names()))
-    if not bracket:
-        return name, {}
+def label_tensor(labels: LabelsLike) -> Tensor:
+    """A label matrix as a tensor.
+
+    Raises:
+        ShapeError: it is not a matrix of 1, 0 and -1.
+    """
     try:
-        call = ast.parse(f"f({rest}", mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            raise ValueError
-        options = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-        if len(options) < len(call.keywords):
-            raise ValueError
-        return name, options
-    except (SyntaxError, ValueError, TypeError):
-        raise OptionError(f"cannot read the loss {text!r}: write options as in 'focal(gamma=1.0, alpha=0.5)'") from None
+        tensor = labels.detach().cpu() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
+    except (TypeError, ValueError):
+        tensor = torch.zeros(0)
+    if tensor.ndim != 2 or _no_label(tensor).any():
+        raise ShapeError("labels must be a matrix (items, classes) of 1, 0 and -1: pass labels=table.labels")
+    return tensor
+
+
+def _no_label(targets: Tensor) -> Tensor:
+    return ~((targets == -1) | ((targets >= 0) & (targets <= 1)))
+
+
+def _numbers(name: str, option: str, value: Any) -> Tensor:
+    try:
+        return value if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise OptionError(f"{expression(name, {option: value})}: an option has a value of the wrong type") from None
+
+
+def missing(name: str, given: Mapping[str, Any]) -> list[str]:
+    """Options that a loss cannot do without and that are not given."""
+    return [
+        option
+        for option, parameter in parameters_of(name).items()
+        if parameter.default is inspect.Parameter.empty and option not in given
+    ]
+
+
+def unknown_option(name: str, option: str, known: list[str]) -> OptionError:
+    """The error for an option that a loss does not have."""
+    return OptionError(f"{name}: {unknown_name('option', option, known)}")

@@ -1,5 +1,6 @@
 """What every loss shares: its inputs, its options and its reductions."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,10 +11,13 @@ from rarecall.errors import OptionError, ShapeError, unknown_name
 
 Reduction = Literal["mean", "sum", "batchmean", "none"]
 REDUCTIONS = ("mean", "sum", "batchmean", "none")
+UNKNOWNS = ("ignore", "absent")
 
 Logits = Float[Tensor, "*#batch samples classes"]
 Targets = Shaped[Tensor, "*#batch samples classes"]
 Option = float | Float[Tensor, "..."]
+PerClass = Shaped[Tensor, "..."] | Sequence[float]
+LabelsLike = Any  # a label matrix as a tensor, an array or nested lists
 
 
 def prepare(logits: Any, targets: Any) -> tuple[Tensor, Tensor]:
@@ -34,9 +38,31 @@ def prepare(logits: Any, targets: Any) -> tuple[Tensor, Tensor]:
     return logits.to(wide), targets.to(wide)
 
 
+def take_unknown(targets: Tensor, unknown: str) -> Tensor:
+    """The targets, with unknown entries as absent ones if that is asked for."""
+    check_choice("unknown", unknown, UNKNOWNS)
+    return targets.clamp(min=0) if unknown == "absent" else targets
+
+
 def spread(option: Option) -> Option:
     """Let an option of the leading shape broadcast against (..., samples, classes)."""
     return option[..., None, None] if isinstance(option, Tensor) and option.ndim else option
+
+
+def per_class(name: str, value: Any, like: Tensor) -> Tensor:
+    """An option with one number for each class, as (..., 1, C) of the logits' type.
+
+    Raises:
+        ShapeError: it has another number of classes.
+        OptionError: it is not a tensor or a list of numbers.
+    """
+    try:
+        values = torch.as_tensor(value, device=like.device).to(like.dtype)
+    except (TypeError, ValueError, RuntimeError):
+        raise OptionError(f"{name}={value!r}: must be one number for each class") from None
+    if values.ndim and values.shape[-1] != like.shape[-1]:
+        raise ShapeError(f"{name} has {values.shape[-1]} classes, the logits {like.shape[-1]}")
+    return values[..., None, :] if values.ndim else values.expand(1, like.shape[-1])
 
 
 def require(condition: bool, name: str, value: object, wanted: str) -> None:
@@ -45,11 +71,12 @@ def require(condition: bool, name: str, value: object, wanted: str) -> None:
         raise OptionError(f"{name}={value!r}: must be {wanted}")
 
 
-def check_range(name: str, value: Option | None, low: float, high: float = float("inf")) -> None:
-    """Refuse a number outside [low, high]."""
+def check_range(name: str, value: Option | None, low: float, high: float = float("inf"), above: bool = False) -> None:
+    """Refuse a number outside [low, high], or at `low` itself if it must be above it."""
     if value is not None and not isinstance(value, Tensor):
-        wanted = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
-        require(low <= value <= high, name, value, wanted)
+        lower = f"above {low:g}" if above else f"at least {low:g}"
+        wanted = lower if high == float("inf") else f"from {low:g} to {high:g}"
+        require(low <= value <= high and not (above and value == low), name, value, wanted)
 
 
 def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
