@@ -220,6 +220,8 @@ def class_balanced(
         return _weighted(z, y, weight(n), gamma, balance, reduction)
     present = y.clamp(min=0)
     number = present.sum(-1, keepdim=True)
+    if not y.shape[-1]:
+        return _weighted(z, y, n, gamma, balance, reduction)
     every = (n + others).amax(-1, keepdim=True)
     if mode == "average_n":
         of_row = weight(torch.where(number > 0, (present * n).sum(-1, keepdim=True) / number.clamp(min=1e-6), every))
@@ -227,7 +229,7 @@ def class_balanced(
         mean = (present * weight(n)).sum(-1, keepdim=True) / number.clamp(min=1e-6)
         of_row = torch.where(number > 0, mean, weight(every))
     else:
-        least = torch.where(y > 0, n, torch.inf).amin(-1, keepdim=True) if y.shape[-1] else every
+        least = torch.where(y > 0, n, torch.inf).amin(-1, keepdim=True)
         of_row = weight(torch.where(number > 0, least, every))
     return _weighted(z, y, of_row, gamma, balance, reduction, by_row=True)
 
@@ -308,7 +310,7 @@ def distribution_balanced(
         bias_absent=scale * bias,
         rarity=rarity,
     )
-    options = (1.0, negative_scale, 0.0 if gamma is None else gamma, beta, mu, alpha, 1.0)
+    options = (1.0, negative_scale, 0.0 if gamma is None else gamma, beta, mu, alpha, 1.0, balance)
     return reduce_entries(z, y, formula, reduction, call=_kernel.Call(_kernel.REBALANCED, options, classes))
 
 

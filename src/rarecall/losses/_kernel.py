@@ -103,7 +103,8 @@ def class_options(
     given = [weight_present, weight_absent, bias_present, bias_absent, rarity]
     if not any(isinstance(option, Tensor) for option in given):
         return None
-    rows = [option.squeeze(-2) if isinstance(option, Tensor) else like.new_tensor(option) for option in given]
+    tensors = [option if isinstance(option, Tensor) else like.new_tensor(option) for option in given]
+    rows = [tensor.squeeze(-2) if tensor.ndim > 1 else tensor for tensor in tensors]
     return torch.stack(torch.broadcast_tensors(*rows))
 
 

@@ -217,7 +217,9 @@ def softmax_regression(
     weighted = torch.where(y > 0, weight * z, 0.0)
     share = torch.cat([weighted.sum(dim) / weight.sum(dim).clamp(min=1e-6) for dim in dims], -1)
     counted = above > -torch.inf
-    terms = torch.logaddexp(below, torch.where(counted, above, 0.0)) - share
+    # Without -∞, whose second derivative is NaN.
+    pair = torch.stack([below.clamp(min=LEFT_OUT), torch.where(counted, above, 0.0)])
+    terms = pair.logsumexp(0) - share
     return reduce_sets(terms, counted, sizes, z.shape[-2], reduction)
 
 

@@ -191,10 +191,10 @@ struct GeneralizedRobust {  // options: w, b, mu, 1 / (2 sigma²), q2, q3
   }
 };
 
-struct Entropy {
-  INLINE Terms terms(const float*, ClassOptions, float, float z) {
+struct Entropy {  // options: alpha
+  INLINE Terms terms(const float* o, ClassOptions, float, float z) {
     const Logistic x = logistic(z);
-    return {x.loss_present, x.loss_absent, -1.0f * (x.p * x.loss_present + x.q * x.loss_absent)};
+    return {x.loss_present, x.loss_absent, -o[0] * (x.p * x.loss_present + x.q * x.loss_absent)};
   }
 };
 
