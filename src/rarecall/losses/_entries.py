@@ -65,12 +65,12 @@ def reduce_entries(
         counted = torch.ones_like(unknown) if every else ~unknown
         return reduce_terms(entries, counted, (-2, -1), targets.shape[-2], reduction)
 
-    if call is None or reduction == "none" or not _kernel.takes(logits, targets, call, soft):
+    if call is None or reduction == "none" or not _kernel.takes(logits, targets, call):
         return plain(logits)
     counts = _kernel.count(targets)
     number = targets.numel() if every else max(counts.known, 1.0)
     scale = {"mean": 1 / number, "sum": 1.0, "batchmean": 1 / targets.shape[0]}[reduction]
-    return _kernel.pointwise(logits, targets, call, (scale, scale, scale if every else 0.0), plain)
+    return _kernel.pointwise(logits, targets, call, (scale, scale, scale if every else 0.0), not counts.soft, plain)
 
 
 def balanced_sides(
@@ -107,7 +107,7 @@ def balanced_sides(
         others = torch.where(known, 1 - targets, 0.0).sum((-2, -1)) if negatives is None else negatives
         return _mean(present.sum((-2, -1)), positives) + _mean(absent.sum((-2, -1)), others)
 
-    if call is None or reduction == "none" or not _kernel.takes(logits, targets, call, beta):
+    if call is None or reduction == "none" or isinstance(beta, Tensor) or not _kernel.takes(logits, targets, call):
         return plain(logits)
     counts = _kernel.count(targets)
     others = counts.known - counts.present if negatives is None else float(negatives)
@@ -116,7 +116,7 @@ def balanced_sides(
         "sum": (1.0, beta),
         "batchmean": (1 / targets.shape[0], beta / targets.shape[0]),
     }[reduction]
-    return _kernel.pointwise(logits, targets, call, (float(scales[0]), float(scales[1]), 0.0), plain)
+    return _kernel.pointwise(logits, targets, call, (float(scales[0]), float(scales[1]), 0.0), not counts.soft, plain)
 
 
 def _mean(total: Tensor, number: float | Tensor) -> Tensor:

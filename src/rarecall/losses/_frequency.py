@@ -5,6 +5,7 @@ the number in which it is known: one number, or one for each class. A class with
 negative) counts as if it had one. `losses.build(name, labels=table.labels)` counts both.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,12 +38,14 @@ def class_counts(like: Tensor, positives: PerClass, total: PerClass | float) -> 
     """
     present = per_class("positives", positives, like)
     every = per_class("total", total, like)
-    if not (torch.compiler.is_compiling() or like.device.type != "cpu" or torch._C._are_functorch_transforms_active()):
-        wrong = (present < 0) | (present > every)
+    if _kernel.can_look_at(present, every):
+        n, of = np.broadcast_arrays(present.detach().numpy(), every.detach().numpy())
+        wrong = (n < 0) | (n > of)
         if wrong.any():
-            place = tuple(wrong.nonzero()[0].tolist())
-            n, of = present.expand(wrong.shape)[place].item(), every.expand(wrong.shape)[place].item()
-            raise OptionError(f"positives of class {place[-1]} are {n:g} of total={of:g}: must be from 0 to the total")
+            place = tuple(np.argwhere(wrong)[0])
+            raise OptionError(
+                f"positives of class {place[-1]} are {n[place]:g} of total={of[place]:g}: must be from 0 to the total"
+            )
     return present.clamp(min=1), (every - present).clamp(min=1)
 
 
@@ -162,8 +165,7 @@ def attribute_weighted_cross_entropy(
         present, absent, _ = cross_entropy_terms(z)
         return Terms(present_weight * present, absent_weight * absent)
 
-    classes = _kernel.class_options(z, weight_present=present_weight, weight_absent=absent_weight)
-    call = _kernel.Call(_kernel.CROSS_ENTROPY, classes=classes)
+    call = _kernel.Call(_kernel.CROSS_ENTROPY, classes=(present_weight, absent_weight, None, None, None))
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
@@ -302,16 +304,14 @@ def distribution_balanced(
         absent = focal_terms(scale * (z + bias), exponent).absent
         return Terms(factor * weight * present, factor * weight / scale * absent)
 
-    classes = _kernel.class_options(
-        z,
-        weight_present=factor,
-        weight_absent=factor / scale,
-        bias_present=bias,
-        bias_absent=scale * bias,
-        rarity=rarity,
+    kind = 0.0 if gamma is None else gamma
+    call = _kernel.Call(
+        _kernel.REBALANCED,
+        (1.0, negative_scale, kind, beta, mu, alpha, 1.0),
+        (None, torch.ones_like(n) / scale, bias, scale * bias, rarity),
+        factor=factor,
     )
-    options = (1.0, negative_scale, 0.0 if gamma is None else gamma, beta, mu, alpha, 1.0, balance)
-    return reduce_entries(z, y, formula, reduction, call=_kernel.Call(_kernel.REBALANCED, options, classes))
+    return reduce_entries(z, y, formula, reduction, call=call)
 
 
 def ldam(
@@ -356,7 +356,7 @@ def ldam(
     def formula(z: Tensor) -> Terms:
         return Terms(cross_entropy_terms(pace * (z - margins)).present, cross_entropy_terms(pace * z).absent)
 
-    classes = _kernel.class_options(z, bias_present=-pace * margins)
+    classes = (None, None, -pace * margins, None, None)
     call = _kernel.Call(_kernel.REBALANCED, (scale, scale, 0.0, 0.0, 0.0, 1.0, 0.0), classes)
     return reduce_entries(z, y, formula, reduction, call=call)
 
@@ -378,12 +378,12 @@ def _weighted(
         present, absent, _ = cross_entropy_terms(z) if gamma is None else focal_terms(z, spread(gamma))
         return Terms(factor * weight * present, factor * weight * absent)
 
-    kind, options = (_kernel.CROSS_ENTROPY, (factor,)) if gamma is None else (_kernel.FOCAL, (gamma, gamma, 1.0, 1.0))
-    if isinstance(factor, Tensor):
-        call = None
-    elif by_row:
-        call = _kernel.Call(kind, options, rows=(factor * weight).squeeze(-1))
-    else:
-        weights = factor * weight
-        call = _kernel.Call(kind, options, _kernel.class_options(z, weight_present=weights, weight_absent=weights))
+    of_class = None if by_row else weight
+    call = _kernel.Call(
+        _kernel.CROSS_ENTROPY if gamma is None else _kernel.FOCAL,
+        () if gamma is None else (gamma, gamma, 1.0, 1.0),
+        (of_class, of_class, None, None, None),
+        rows=weight if by_row else None,
+        factor=factor,
+    )
     return reduce_entries(z, y, formula, reduction, call=call)

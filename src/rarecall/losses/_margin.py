@@ -31,6 +31,7 @@ from rarecall.losses._shared import (
 WAYS = ("both", "sample", "class", "joint")
 ONE_WAY = ("sample", "class")
 TWO_WAYS = ("both", "sample", "class")
+DIMENSIONS = {"both": (-1, -2), "class": (-2,)}  # along which sets lie; along the rows otherwise
 LEFT_OUT = -1e30  # stands for -∞, with which exponentials are several times slower and softmax is NaN
 
 
@@ -109,54 +110,42 @@ def hardest(
         positive: the factor f of positives.
         temperatures: T of the two; 0 takes the maximum.
     """
+    scaled = (spread(negative) * logits, targets != 0), (spread(positive) * logits, targets <= 0)
+    return extremes(scaled, ways, temperatures)
+
+
+def extremes(
+    scores: Sequence[tuple[Tensor, Tensor]], ways: str, temperatures: tuple[Option, Option] = (1.0, 1.0)
+) -> Hardest:
+    """The same of any scores of negatives and of positives, each with what is excluded."""
     if ways == "joint":
-        logits, targets = logits.flatten(-2)[..., None, :], targets.flatten(-2)[..., None, :]
-    factors = ((negative, temperatures[0], targets != 0), (positive, temperatures[1], targets <= 0))
-
-    def scores(logits: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-        return tuple((spread(factor) * logits, excluded) for factor, _, excluded in factors)
-
-    options = (negative, positive, *temperatures)
-    if not any(isinstance(option, Tensor) or option == 0 for option in options):
-        scales = (negative / temperatures[0], positive / temperatures[1])
-    else:
-        scales = None
-    return _hardest(logits, targets, ways, temperatures, scores, _kernel.LINEAR, scales)
+        scores = [(values.flatten(-2)[..., None, :], out.flatten(-2)[..., None, :]) for values, out in scores]
+    dims = DIMENSIONS.get(ways, (-1,))
+    sizes = tuple(scores[0][0].shape[-3 - dim] for dim in dims)
+    pair = (
+        torch.cat([masked_logsumexp(values, excluded, dim, temperature).squeeze(dim) for dim in dims], -1)
+        for (values, excluded), temperature in zip(scores, temperatures, strict=True)
+    )
+    return Hardest(*pair, sizes)
 
 
-def _hardest(
+def rank(
     logits: Tensor,
     targets: Tensor,
     ways: str,
-    temperatures: tuple[Option, Option],
-    scores: Callable[[Tensor], tuple[tuple[Tensor, Tensor], ...]],
-    kind: int,
-    options: Sequence[Option] | None,
-) -> Hardest:
-    dims = {"both": (-1, -2), "class": (-2,)}.get(ways, (-1,))
-    sizes = tuple(logits.shape[-3 - dim] for dim in dims)
-
-    def formula(logits: Tensor) -> tuple[Tensor, ...]:
-        return tuple(
-            torch.cat([masked_logsumexp(values, excluded, dim, temperature).squeeze(dim) for dim in dims], -1)
-            for (values, excluded), temperature in zip(scores(logits), temperatures, strict=True)
-        )
-
-    if options is None or not _kernel.takes(logits, targets, None, *options):
-        negative, positive = formula(logits)
-        return Hardest(negative, positive, sizes)
-
-    def unscaled(logits: Tensor) -> Tensor:
-        pair = zip(formula(logits), temperatures, strict=True)
-        return torch.stack([values / temperature for values, temperature in pair])
-
-    arguments = (kind, options, -1 in dims, -2 in dims, unscaled)
-    negative, positive = _kernel.log_sum_exps(logits, targets, *arguments).unbind()
-    pair = (
-        values if temperature == 1 else temperature * values
-        for values, temperature in zip((negative, positive), temperatures, strict=True)
-    )
-    return Hardest(*pair, sizes)
+    reduction: str,
+    formula: Callable[[Tensor], Tensor],
+    call: _kernel.Ranking,
+) -> Tensor:
+    """The loss by its formula, or by the kernel where that can compute it."""
+    if reduction == "none" or not _kernel.takes(logits, targets, call):
+        return formula(logits)
+    if ways == "joint":
+        flat, labels = logits.reshape(1, -1), targets.reshape(1, -1)
+        whole = "sum" if reduction == "batchmean" else reduction
+        value = _kernel.ranking(flat, labels, call, "sample", whole, lambda flat: formula(flat.reshape(logits.shape)))
+        return value / logits.shape[0] if reduction == "batchmean" else value
+    return _kernel.ranking(logits, targets, call, ways, reduction, formula)
 
 
 def reduce_sets(terms: Tensor, counted: Tensor, sizes: Sequence[int], samples: int, reduction: str) -> Tensor:
@@ -211,16 +200,20 @@ def softmax_regression(
     check_choice("ways", ways, TWO_WAYS)
     check_reduction(reduction, ways)
     z, y = torch.broadcast_tensors(*prepare(logits, targets))
-    below, above, sizes = hardest(z, y, ways, positive=1.0)
-    dims = {"both": (-1, -2), "class": (-2,)}.get(ways, (-1,))
-    weight = y.clamp(min=0)
-    weighted = torch.where(y > 0, weight * z, 0.0)
-    share = torch.cat([weighted.sum(dim) / weight.sum(dim).clamp(min=1e-6) for dim in dims], -1)
-    counted = above > -torch.inf
-    # Without -∞, whose second derivative is NaN.
-    pair = torch.stack([below.clamp(min=LEFT_OUT), torch.where(counted, above, 0.0)])
-    terms = pair.logsumexp(0) - share
-    return reduce_sets(terms, counted, sizes, z.shape[-2], reduction)
+
+    def formula(z: Tensor) -> Tensor:
+        below, above, sizes = hardest(z, y, ways, positive=1.0)
+        weight = y.clamp(min=0)
+        weighted = torch.where(y > 0, weight * z, 0.0)
+        dims = DIMENSIONS.get(ways, (-1,))
+        share = torch.cat([weighted.sum(dim) / weight.sum(dim).clamp(min=1e-6) for dim in dims], -1)
+        counted = above > -torch.inf
+        # Without -∞, whose second derivative is NaN.
+        pair = torch.stack([below.clamp(min=LEFT_OUT), torch.where(counted, above, 0.0)])
+        return reduce_sets(pair.logsumexp(0) - share, counted, sizes, z.shape[-2], reduction)
+
+    call = _kernel.Ranking(_kernel.SOFTMAX, (1.0, 1.0), needs_positive=True)
+    return rank(z, y, ways, reduction, formula, call)
 
 
 def lsep(
@@ -260,9 +253,13 @@ def lsep(
     check_choice("ways", ways, TWO_WAYS)
     check_reduction(reduction, ways)
     z, y = torch.broadcast_tensors(*prepare(logits, targets))
-    sets = hardest(z, y, ways, negative=gamma, positive=-gamma)
-    terms = F.softplus(sets.negative + sets.positive)
-    return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
+
+    def formula(z: Tensor) -> Tensor:
+        sets = hardest(z, y, ways, negative=gamma, positive=-gamma)
+        terms = F.softplus(sets.negative + sets.positive)
+        return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
+
+    return rank(z, y, ways, reduction, formula, _kernel.Ranking(_kernel.MARGIN, (gamma, -gamma)))
 
 
 def zlpr(
@@ -341,9 +338,15 @@ def multi_similarity(
     check_choice("ways", ways, TWO_WAYS)
     check_reduction(reduction, ways)
     z, y = torch.broadcast_tensors(*prepare(logits, targets))
-    sets = hardest(z, y, ways, temperatures=(negative_temperature, positive_temperature))
-    terms = F.softplus(sets.negative) + F.softplus(sets.positive)
-    return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
+    temperatures = (negative_temperature, positive_temperature)
+
+    def formula(z: Tensor) -> Tensor:
+        sets = hardest(z, y, ways, temperatures=temperatures)
+        terms = F.softplus(sets.negative) + F.softplus(sets.positive)
+        return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
+
+    call = _kernel.Ranking(_kernel.SEPARATE, _factors(temperatures), temperatures)
+    return rank(z, y, ways, reduction, formula, call)
 
 
 def circle(
@@ -389,15 +392,16 @@ def circle(
     z, y = torch.broadcast_tensors(*prepare(logits, targets))
     m, pace = spread(margin), spread(gamma)
 
-    def scores(z: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+    def formula(z: Tensor) -> Tensor:
         s = torch.sigmoid(torch.where(y < 0, 0.0, z))
         negative = pace * (s.detach() + m).clamp(min=0) * (s - m)
         positive = -pace * (1 + m - s.detach()).clamp(min=0) * (s - 1 + m)
-        return (negative, y != 0), (positive, y <= 0)
+        sets = extremes(((negative, y != 0), (positive, y <= 0)), ways)
+        terms = F.softplus(sets.negative + sets.positive)
+        return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
 
-    sets = _hardest(z, y, ways, (1.0, 1.0), scores, _kernel.CIRCLE, (gamma, margin))
-    terms = F.softplus(sets.negative + sets.positive)
-    return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
+    call = _kernel.Ranking(_kernel.MARGIN, (gamma, margin), score=_kernel.CIRCLE)
+    return rank(z, y, ways, reduction, formula, call)
 
 
 def two_way(
@@ -452,23 +456,28 @@ def two_way(
     require(bucket_size is None or bucket_size >= 1, "bucket_size", bucket_size, "a number of rows, or None")
     z, y = torch.broadcast_tensors(*prepare(logits, targets))
 
-    def of(z: Tensor, y: Tensor, ways: str, reduction: str) -> tuple[Tensor, Tensor]:
-        sets = hardest(z, y, ways, temperatures=(negative_temperature, positive_temperature))
-        counted = sets.positive > -torch.inf
-        terms = F.softplus(sets.negative + sets.positive + _leading(bias))
-        return reduce_sets(terms, counted, sets.sizes, z.shape[-2], reduction), counted
+    temperatures = (negative_temperature, positive_temperature)
+    call = _kernel.Ranking(_kernel.MARGIN, _factors(temperatures), temperatures, bias, needs_positive=True)
+
+    def of(z: Tensor, y: Tensor, ways: str, reduction: str) -> Tensor:
+        def formula(z: Tensor) -> Tensor:
+            sets = hardest(z, y, ways, temperatures=temperatures)
+            terms = F.softplus(sets.negative + sets.positive + _leading(bias))
+            return reduce_sets(terms, sets.positive > -torch.inf, sets.sizes, z.shape[-2], reduction)
+
+        return rank(z, y, ways, reduction, formula, call)
 
     if bucket_size is None or ways == "sample" or z.shape[-2] <= bucket_size:
-        return of(z, y, ways, reduction)[0]
+        return of(z, y, ways, reduction)
     across = "class" if ways == "both" else ways
     inner = "sum" if reduction == "batchmean" else reduction
-    parts = zip(z.split(bucket_size, -2), y.split(bucket_size, -2), strict=True)
-    buckets, counted = zip(*(of(*part, across, inner) for part in parts), strict=True)
+    labels = y.split(bucket_size, -2)
+    buckets = [of(*bucket, across, inner) for bucket in zip(z.split(bucket_size, -2), labels, strict=True)]
     if reduction == "none":
         return torch.stack(buckets, -2)
-    with_positive = torch.stack([columns.any(-1) for columns in counted], -1)
+    with_positive = torch.stack([(part > 0).any(-1).any(-1) for part in labels], -1)
     value = reduce_terms(torch.stack(buckets, -1), with_positive, (-1,), z.shape[-2], reduction)
-    return value + of(z, y, "sample", reduction)[0] if ways == "both" else value
+    return value + of(z, y, "sample", reduction) if ways == "both" else value
 
 
 def distributionally_robust(
@@ -518,17 +527,22 @@ def distributionally_robust(
         check_range(name, value, 0.0)
     z, y = torch.broadcast_tensors(*prepare(logits, targets))
     check_reduction(reduction, "class")
-    below, above, sizes = hardest(z, y, "class", negative=gamma, positive=-gamma)
-    known = (below > -torch.inf) | (above > -torch.inf)
-    parts = [torch.zeros_like(below), below + above]
-    if negative_gamma is not None or positive_gamma is not None:
-        of_negatives = 1.0 if negative_gamma is None else negative_gamma
-        of_positives = 1.0 if positive_gamma is None else positive_gamma
-        below, above, _ = hardest(z, y, "class", negative=of_negatives, positive=-of_positives)
-        parts += [below] if negative_gamma is not None else []
-        parts += [above] if positive_gamma is not None else []
-    terms = torch.stack(torch.broadcast_tensors(*parts)).logsumexp(0)
-    return reduce_sets(terms, known, sizes, z.shape[-2], reduction)
+    of_negatives = 1.0 if negative_gamma is None else negative_gamma
+    of_positives = 1.0 if positive_gamma is None else positive_gamma
+    second = (negative_gamma is not None, positive_gamma is not None)
+
+    def formula(z: Tensor) -> Tensor:
+        sets = hardest(z, y, "class", negative=gamma, positive=-gamma)
+        parts = [torch.zeros_like(sets.negative), sets.negative + sets.positive]
+        if any(second):
+            bounds = hardest(z, y, "class", negative=of_negatives, positive=-of_positives)
+            parts += [bound for bound, wanted in zip(bounds, second, strict=False) if wanted]
+        terms = torch.stack(torch.broadcast_tensors(*parts)).logsumexp(0)
+        return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
+
+    factors = (gamma, -gamma, of_negatives, -of_positives) if any(second) else (gamma, -gamma)
+    call = _kernel.Ranking(_kernel.CONSTRAINED, factors, second=second)
+    return rank(z, y, "class", reduction, formula, call)
 
 
 def _any_known(sets: Hardest) -> Tensor:
@@ -538,3 +552,9 @@ def _any_known(sets: Hardest) -> Tensor:
 def _leading(option: Option) -> Option:
     """Let an option of the leading shape broadcast against (..., sets)."""
     return option[..., None] if isinstance(option, Tensor) and option.ndim else option
+
+
+def _factors(temperatures: tuple[Option, Option]) -> tuple[Option, Option]:
+    """1 / T of the two, for a kernel that is not asked if a temperature is 0 or a tensor."""
+    negative, positive = (1.0 if isinstance(one, Tensor) or one == 0 else 1 / one for one in temperatures)
+    return negative, -positive

@@ -70,7 +70,8 @@ def binary_cross_entropy(
         present, absent, _ = cross_entropy_terms(z)
         return Terms(weight * present, absent)
 
-    call = _kernel.Call(_kernel.CROSS_ENTROPY, classes=_kernel.class_options(z, weight_present=weight))
+    of_present = weight if isinstance(weight, Tensor) else None
+    call = _kernel.Call(_kernel.CROSS_ENTROPY, classes=(of_present, None, None, None, None))
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
@@ -329,24 +330,27 @@ def hard_selection(
     check_range("beta", beta, 0.0)
     require(0 < ratio <= 1, "ratio", ratio, "above 0 and at most 1")
     z, y = torch.broadcast_tensors(*prepare(logits, targets))
-    known = y >= 0
-    if z.shape[-1]:
-        wanted = max(1, math.floor(z.shape[-1] * ratio))
-        candidates = torch.where(known & (y < 1), (1 - y) * F.softplus(z.detach()), -1.0)
-        least = candidates.topk(wanted, -1, sorted=False).values.amin(-1, keepdim=True)
-        above, level = candidates > least, candidates == least
-        # Entries as hard as the least one selected share the places that are left.
-        places = (wanted - above.sum(-1, keepdim=True)) / level.sum(-1, keepdim=True)
-        chosen = torch.where(above, 1.0, torch.where(level, places.to(z.dtype), 0.0))
-    else:
-        wanted, chosen = 1, torch.ones_like(z)
+    wanted = max(1, math.floor(z.shape[-1] * ratio))
+    chosen = _kernel.select(z, y, wanted) if _kernel.takes(z, y) else _hardest(z.detach(), y, wanted)
 
     def formula(z: Tensor) -> Terms:
         present, absent, _ = cross_entropy_terms(z)
         return Terms(present, chosen * absent)
 
-    samples = known.any(-1).sum(-1).to(z.dtype)
-    return balanced_sides(z, y, formula, wanted * samples, spread(beta), reduction)
+    samples = (y.amax(-1) >= 0).sum(-1).to(z.dtype) if z.numel() else z.new_zeros(z.shape[:-2])
+    call = _kernel.Call(_kernel.SELECTED, extras=chosen)
+    return balanced_sides(z, y, formula, wanted * samples, spread(beta), reduction, call=call)
+
+
+def _hardest(z: Tensor, y: Tensor, number: int) -> Tensor:
+    """How much of each entry is among its row's `number` largest absent terms: 1, 0, or a share of equal ones."""
+    if not z.shape[-1]:
+        return torch.ones_like(z)
+    candidates = torch.where((y >= 0) & (y < 1), (1 - y) * F.softplus(z), -1.0)
+    least = candidates.topk(number, -1, sorted=False).values.amin(-1, keepdim=True)
+    above, level = candidates > least, candidates == least
+    places = (number - above.sum(-1, keepdim=True)) / level.sum(-1, keepdim=True)
+    return torch.where(above, 1.0, torch.where(level, places.to(z.dtype), 0.0))
 
 
 def soft_selection(

@@ -129,7 +129,7 @@ def expected_positive(
     check_range("expected_positives", expected_positives, 0.0)
     factor = _whole(logits, reduction)
     z, y = prepare(logits, targets)
-    return factor * (_observed(z, y) + _penalty(z, expected_positives))
+    return _expected(z, y, None, expected_positives, factor)
 
 
 def role(
@@ -170,11 +170,8 @@ def role(
     factor = _whole(logits, reduction)
     z, y = prepare(logits, targets)
     g, _ = prepare(estimates, targets)
-    sides = [
-        _observed(own, y) + binary_cross_entropy(own, other.detach().sigmoid()) + _penalty(own, expected_positives)
-        for own, other in ((z, g), (g, z))
-    ]
-    return factor * 0.5 * (sides[0] + sides[1])
+    of_network = _expected(z, y, g.detach().sigmoid(), expected_positives, factor / 2)
+    return of_network + _expected(g, y, z.detach().sigmoid(), expected_positives, factor / 2)
 
 
 def entropy_maximization(
@@ -359,22 +356,26 @@ def generalized_robust(
     return reduce_entries(z, y, formula, reduction, call=call, every=True)
 
 
-def _observed(z: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy of the known entries, averaged over all."""
-    return binary_cross_entropy(z, y, reduction="sum") / max(z.shape[-2] * z.shape[-1], 1)
+def _expected(z: Tensor, y: Tensor, estimates: Tensor | None, expected_positives: Option, factor: float) -> Tensor:
+    """Cross-entropy of the known entries, that against the estimates if any, and the penalty; times the factor."""
+    entries, classes = max(z.shape[-2] * z.shape[-1], 1), max(z.shape[-1], 1)
 
+    def formula(z: Tensor) -> Tensor:
+        observed = binary_cross_entropy(z, y, reduction="sum") / entries
+        taught = 0.0 if estimates is None else binary_cross_entropy(z, estimates)
+        if not z.numel():
+            return observed
+        positives = torch.sigmoid(z).sum(-1).mean(-1)
+        return factor * (observed + taught + ((positives - expected_positives) / classes) ** 2)
 
-def _penalty(z: Tensor, expected_positives: Option) -> Tensor:
-    """((mean over rows of Σ_c p) - k)² / C²."""
-    call = _kernel.Call(_kernel.PROBABILITY)
-    everywhere = z.detach().new_zeros(z.shape)
-
-    def formula(z: Tensor) -> Terms:
-        p = torch.sigmoid(z)
-        return Terms(p, p)
-
-    positives = reduce_entries(z, everywhere, formula, "batchmean", call=call)
-    return ((positives - expected_positives) / max(z.shape[-1], 1)) ** 2 if z.numel() else positives
+    if isinstance(expected_positives, Tensor) or not _kernel.takes(z, y):
+        return formula(z)
+    excess = _kernel.total_probability(z) / z.shape[-2] - expected_positives
+    options = (2 * excess / classes, 0.0 if estimates is None else 1.0)
+    call = _kernel.Call(_kernel.EXPECTED, options, extras=estimates)
+    scale = factor / entries
+    penalty = factor * (excess / classes) ** 2
+    return _kernel.pointwise(z, y, call, (scale, scale, scale), False, formula, plus=penalty)
 
 
 def _whole(logits: Tensor, reduction: str) -> float:

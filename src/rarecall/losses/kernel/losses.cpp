@@ -117,91 +117,127 @@ struct ClassOptions {  // of one class
   float present_weight = 1, absent_weight = 1, present_bias = 0, absent_bias = 0, rarity = 0;
 };
 
+// What a term may depend on besides the logit and the target: options `o`, the class, the row, and the entry.
+struct Context {
+  const float* o;
+  ClassOptions c;
+  float share;  // of the row's rarity that one unit of a class's is
+  float extra;  // of the entry
+};
+
+// A loss of two sides gives the term of either. Where no target is soft, only one side of an entry is computed.
+template <class Loss, bool HARD>
+struct TwoSided {
+  INLINE Terms terms(const Context& x, float z, float y) {
+    if (HARD) {
+      const Dual side = Loss().side(x, z, y > 0);
+      return {side, side, {0, 0}};
+    }
+    return {Loss().side(x, z, true), Loss().side(x, z, false), {0, 0}};
+  }
+};
+
+// The logistic of how wrong an entry is: of -z if it is present and of z if it is absent.
+INLINE Logistic wrong(float z, bool present, float scale = 1.0f, float bias = 0.0f) {
+  const float sign = present ? -1.0f : 1.0f;
+  return logistic(sign * (scale * z + bias), sign * scale);
+}
+
+INLINE Dual focused(const Logistic& x, float gamma) { return exponential(-gamma * x.loss_present) * x.loss_absent; }
+
 struct CrossEntropy {
-  INLINE Terms terms(const float*, ClassOptions, float, float z) {
+  INLINE Terms terms(const Context&, float z, float) {
     const Logistic x = logistic(z);
     return {x.loss_present, x.loss_absent, {0, 0}};
   }
 };
 
+struct Selected {  // cross-entropy whose absent term is weighed by the entry
+  INLINE Terms terms(const Context& x, float z, float) {
+    const Logistic at = logistic(z);
+    return {at.loss_present, x.extra * at.loss_absent, {0, 0}};
+  }
+};
+
 struct Focal {  // options: gamma of present, of absent, weight of present, of absent
-  INLINE Terms terms(const float* o, ClassOptions, float, float z) {
-    const Logistic x = logistic(z);
-    return {o[2] * (exponential(-o[0] * x.loss_absent) * x.loss_present),
-            o[3] * (exponential(-o[1] * x.loss_present) * x.loss_absent),
-            {0, 0}};
+  INLINE Dual side(const Context& x, float z, bool present) {
+    return (present ? x.o[2] : x.o[3]) * focused(wrong(z, present), present ? x.o[0] : x.o[1]);
   }
 };
 
 struct Asymmetric {  // options: gamma of present, of absent, margin, whether the focus is a constant
-  INLINE Terms terms(const float* o, ClassOptions, float, float z) {
-    const Logistic x = logistic(z);
-    const float shifted = x.p.value - o[2];
-    const bool active = shifted > 0;
-    const float rest = x.q.value + o[2];
-    const Dual loss = o[2] == 0 ? x.loss_absent : Dual{active ? -logarithm(rest) : 0.0f, active ? x.p.slope / rest : 0.0f};
-    const float base = active ? shifted : 1e-30f;
-    const Dual distance = o[2] == 0 ? -1.0f * x.loss_present : Dual{logarithm(base), x.p.slope / base};
-    Dual hard_positive = exponential(-o[0] * x.loss_absent), hard_negative = exponential(o[1] * distance);
-    if (o[3] != 0) {
-      hard_positive = constant(hard_positive);
-      hard_negative = constant(hard_negative);
-    }
-    const Dual absent = hard_negative * loss;
-    return {hard_positive * x.loss_present, {active ? absent.value : 0.0f, active ? absent.slope : 0.0f}, {0, 0}};
+  INLINE Dual side(const Context& x, float z, bool present) {
+    const Logistic at = wrong(z, present);
+    const float margin = present ? 0.0f : x.o[2], gamma = present ? x.o[0] : x.o[1];
+    const float shifted = at.p.value - margin, rest = at.q.value + margin;
+    const bool whole = margin == 0, active = whole || shifted > 0;
+    const float base = shifted > 0 ? shifted : 1e-30f, inverse = at.p.slope / base;
+    const Dual distance = {whole ? -at.loss_present.value : logarithm(base), whole ? -at.loss_present.slope : inverse};
+    const Dual loss = {whole ? at.loss_absent.value : -logarithm(rest),
+                       whole ? at.loss_absent.slope : at.p.slope / rest};
+    Dual focus = exponential(gamma * distance);
+    focus.slope = x.o[3] != 0 ? 0.0f : focus.slope;
+    const Dual term = focus * loss;
+    return {active ? term.value : 0.0f, active ? term.slope : 0.0f};
   }
 };
 
 struct Hill {  // options: margin, gamma, lambda
-  INLINE Terms terms(const float* o, ClassOptions, float, float z) {
-    const Logistic shifted = logistic(z - o[0]), x = logistic(z);
-    return {exponential(-o[1] * shifted.loss_absent) * shifted.loss_present, (o[2] - x.p) * (x.p * x.p), {0, 0}};
+  INLINE Dual side(const Context& x, float z, bool present) {
+    const Logistic at = wrong(z, present, 1.0f, present ? -x.o[0] : 0.0f);
+    const Dual of_present = focused(at, x.o[1]), of_absent = (x.o[2] - at.p) * (at.p * at.p);
+    return {present ? of_present.value : of_absent.value, present ? of_present.slope : of_absent.slope};
   }
 };
 
 struct ShiftedFocal {  // options: margin, gamma, logit above which an absent entry counts as present
-  INLINE Terms terms(const float* o, ClassOptions, float, float z) {
-    const Logistic shifted = logistic(z - o[0]), x = logistic(z);
-    const Dual present = exponential(-o[1] * shifted.loss_absent) * shifted.loss_present;
-    const Dual absent = exponential(-o[1] * x.loss_present) * x.loss_absent;
-    const bool corrected = z > o[2];
-    return {present, {corrected ? present.value : absent.value, corrected ? present.slope : absent.slope}, {0, 0}};
+  INLINE Dual side(const Context& x, float z, bool present) {
+    const bool counts = present || z > x.o[2];
+    return focused(wrong(z, counts, 1.0f, counts ? -x.o[0] : 0.0f), x.o[1]);
   }
 };
 
 // options: scale of present, of absent, gamma; and an entry's weight, o[5] + o[6] sigmoid(o[3] (share - o[4]))
 struct Rebalanced {
-  INLINE Terms terms(const float* o, ClassOptions c, float row, float z) {
-    const Logistic a = logistic(o[0] * z + c.present_bias, o[0]), b = logistic(o[1] * z + c.absent_bias, o[1]);
-    const float share = c.rarity * row;
-    const float weight = o[5] + o[6] / (1.0f + exponential(o[3] * (o[4] - share)));
-    return {weight * (exponential(-o[2] * a.loss_absent) * a.loss_present),
-            weight * (exponential(-o[2] * b.loss_present) * b.loss_absent),
-            {0, 0}};
+  INLINE Dual side(const Context& x, float z, bool present) {
+    const float weight = x.o[5] + x.o[6] / (1.0f + exponential(x.o[3] * (x.o[4] - x.c.rarity * x.share)));
+    const float scale = present ? x.o[0] : x.o[1], bias = present ? x.c.present_bias : x.c.absent_bias;
+    return weight * focused(wrong(z, present, scale, bias), x.o[2]);
   }
 };
 
 struct GeneralizedRobust {  // options: w, b, mu, 1 / (2 sigma²), q2, q3
-  INLINE Terms terms(const float* o, ClassOptions, float, float z) {
-    const Logistic x = logistic(z);
-    const float p = x.p.value, k = 1.0f / (1.0f + exponential(-(o[0] * p + o[1])));
-    const float v = exponential(-(p - o[2]) * (p - o[2]) * o[3]);
-    return {x.loss_present, x.loss_absent,
-            (v * k) * power_loss(x.loss_present, o[4]) + (v * (1.0f - k)) * power_loss(x.loss_absent, o[5])};
+  INLINE Terms terms(const Context& x, float z, float) {
+    const Logistic at = logistic(z);
+    const float p = at.p.value, k = 1.0f / (1.0f + exponential(-(x.o[0] * p + x.o[1])));
+    const float v = exponential(-(p - x.o[2]) * (p - x.o[2]) * x.o[3]);
+    return {at.loss_present, at.loss_absent,
+            (v * k) * power_loss(at.loss_present, x.o[4]) + (v * (1.0f - k)) * power_loss(at.loss_absent, x.o[5])};
   }
 };
 
 struct Entropy {  // options: alpha
-  INLINE Terms terms(const float* o, ClassOptions, float, float z) {
-    const Logistic x = logistic(z);
-    return {x.loss_present, x.loss_absent, -o[0] * (x.p * x.loss_present + x.q * x.loss_absent)};
+  INLINE Terms terms(const Context& x, float z, float) {
+    const Logistic at = logistic(z);
+    return {at.loss_present, at.loss_absent, -x.o[0] * (at.p * at.loss_present + at.q * at.loss_absent)};
   }
 };
 
 struct Probability {
-  INLINE Terms terms(const float*, ClassOptions, float, float z) {
-    const Logistic x = logistic(z);
-    return {x.p, x.p, x.p};
+  INLINE Terms terms(const Context&, float z, float) {
+    const Dual p = logistic(z).p;
+    return {p, p, p};
+  }
+};
+
+// Cross-entropy of known entries, o[1] times that against the entry's own estimate, and the gradient, without the
+// value, of o[0] times the probability.
+struct Expected {
+  INLINE Terms terms(const Context& x, float z, float) {
+    const Logistic at = logistic(z);
+    const Dual taught = x.o[1] * (x.extra * at.loss_present + (1.0f - x.extra) * at.loss_absent);
+    const Dual always = {taught.value, taught.slope + x.o[0] * at.p.slope};
+    return {at.loss_present + always, at.loss_absent + always, always};
   }
 };
 
@@ -209,8 +245,9 @@ struct Problem {
   const float *logits, *targets;
   int64_t rows, columns;
   const float* options;
-  const float* classes;      // 5 x columns, or null: ClassOptions by their order
+  const float* const* classes;  // five rows of columns by the order of ClassOptions, or null
   const float* row_weights;  // rows, or null
+  const float* extras;       // rows x columns, or null
   float present, absent, unknown, soft;
   float* gradient;  // rows x columns, or null
 };
@@ -221,16 +258,12 @@ struct Scales {
 
 // Functions of one entry keep the loops over them free of structures, which would not be vectorised.
 template <class Loss, bool BY_CLASS>
-INLINE Dual one_entry(const Problem& problem, const float* options, int64_t c, float share, const Scales& scales,
-                      float z, float y) {
+INLINE Dual one_entry(const float* o, const float* const* classes, int64_t c, float share, float extra,
+                      const Scales& scales, float z, float y) {
   const bool known = y >= 0;
   ClassOptions own;
-  if (BY_CLASS) {
-    const float* classes = problem.classes + c;
-    const int64_t columns = problem.columns;
-    own = {classes[0], classes[columns], classes[2 * columns], classes[3 * columns], classes[4 * columns]};
-  }
-  const Terms term = Loss().terms(options, own, share, known || scales.unknown != 0 ? z : 0.0f);
+  if (BY_CLASS) own = {classes[0][c], classes[1][c], classes[2][c], classes[3][c], classes[4][c]};
+  const Terms term = Loss().terms({o, own, share, extra}, known || scales.unknown != 0 ? z : 0.0f, y);
   const float soft = y > 0 && y < 1 ? scales.soft : 1.0f;
   const float present = known ? soft * scales.present * own.present_weight * y : 0.0f;
   const float absent = known ? soft * scales.absent * own.absent_weight * (1.0f - y) : 0.0f;
@@ -238,22 +271,24 @@ INLINE Dual one_entry(const Problem& problem, const float* options, int64_t c, f
   return present * term.present + (absent * term.absent + unknown * term.unknown);
 }
 
-template <class Loss, bool BY_CLASS>
+template <class Loss, bool BY_CLASS, bool EXTRA>
 double one_row(const Problem& problem, int64_t row, float* gradient) {
   const int64_t columns = problem.columns;
   const float *z = problem.logits + row * columns, *y = problem.targets + row * columns;
-  const float* classes = problem.classes;
   const float row_weight = problem.row_weights ? problem.row_weights[row] : 1.0f;
-  float share = 0;  // of the row's rarity that one unit of a class's is
+  const float* extras = EXTRA ? problem.extras + row * columns : nullptr;
+  float share = 0;
   if (BY_CLASS) {
     float total = 0;
-    const float* rarity = classes + 4 * columns;
+    const float* rarity = problem.classes[4];
 #pragma omp simd reduction(+ : total)
     for (int64_t c = 0; c < columns; ++c) total += (y[c] > 0 ? y[c] : 0.0f) * rarity[c];
     share = total > 0 ? 1.0f / total : 1e30f;
   }
   float options[8];
   for (int i = 0; i < 8; ++i) options[i] = problem.options[i];
+  const float* classes[5] = {};
+  for (int i = 0; i < 5 && BY_CLASS; ++i) classes[i] = problem.classes[i];
   const Scales scales = {problem.present * row_weight, problem.absent * row_weight, problem.unknown * row_weight,
                          problem.soft};
   double total = 0;
@@ -262,7 +297,7 @@ double one_row(const Problem& problem, int64_t row, float* gradient) {
     float values[CHUNK];
 #pragma GCC ivdep
     for (int64_t c = start; c < end; ++c) {
-      const Dual term = one_entry<Loss, BY_CLASS>(problem, options, c, share, scales, z[c], y[c]);
+      const Dual term = one_entry<Loss, BY_CLASS>(options, classes, c, share, EXTRA ? extras[c] : 0.0f, scales, z[c], y[c]);
       values[c - start] = term.value;
       gradient[c] = term.slope;
     }
@@ -274,7 +309,7 @@ double one_row(const Problem& problem, int64_t row, float* gradient) {
   return total;
 }
 
-template <class Loss>
+template <class Loss, bool EXTRA = false>
 double all_rows(const Problem& problem, int threads) {
   double total = 0;
 #pragma omp parallel num_threads(threads) reduction(+ : total) if (problem.rows * problem.columns > WORTH_A_THREAD)
@@ -283,10 +318,16 @@ double all_rows(const Problem& problem, int threads) {
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < problem.rows; ++row) {
       float* gradient = problem.gradient ? problem.gradient + row * problem.columns : unwanted.data();
-      total += problem.classes ? one_row<Loss, true>(problem, row, gradient) : one_row<Loss, false>(problem, row, gradient);
+      total += problem.classes ? one_row<Loss, true, EXTRA>(problem, row, gradient)
+                               : one_row<Loss, false, EXTRA>(problem, row, gradient);
     }
   }
   return total;
+}
+
+template <class Loss>
+double all_sides(const Problem& problem, bool hard, int threads) {
+  return hard ? all_rows<TwoSided<Loss, true>>(problem, threads) : all_rows<TwoSided<Loss, false>>(problem, threads);
 }
 
 // --- log-sum-exp over the positives and over the negatives of a set --------------------------------------------
@@ -302,10 +343,10 @@ struct Linear {  // options: factor of negatives, of positives
 struct Circle {  // options: gamma, margin
   INLINE Dual score(const float* o, float z, bool positive) {
     const float e = exponential(-std::fabs(z)), r = 1.0f / (1.0f + e), low = e * r;
-    const float s = z >= 0 ? r : low;
-    const float far = positive ? 1.0f + o[1] - s : s + o[1];
-    const float pace = (far > 0 ? far : 0.0f) * o[0] * (positive ? -1.0f : 1.0f);
-    return {pace * (positive ? s - 1.0f + o[1] : s - o[1]), pace * r * low};
+    const float sign = positive ? -1.0f : 1.0f, goal = positive ? 1.0f : 0.0f;
+    const float gap = sign * ((z >= 0 ? r : low) - goal);  // from where the probability should be
+    const float far = gap + o[1], pace = o[0] * (far > 0 ? far : 0.0f);
+    return {pace * (gap - o[1]), sign * pace * r * low};
   }
 };
 
@@ -417,8 +458,7 @@ void lse_of_columns(const Pairs& pairs, int64_t start, int64_t end) {
 
 template <class Score>
 void all_lse(const Pairs& pairs, int threads) {
-  const bool worth = pairs.rows * pairs.columns > WORTH_A_THREAD;
-#pragma omp parallel num_threads(threads) if (worth)
+#pragma omp parallel num_threads(threads) if (pairs.rows * pairs.columns > WORTH_A_THREAD)
   {
     if (pairs.negative_rows) {
 #pragma omp for schedule(static) nowait
@@ -439,7 +479,7 @@ INLINE float share_of(float score, bool is_positive, float below, float above, f
   return (is_positive ? down_above : down_below) * exponential(score - (is_positive ? above : below));
 }
 
-template <class Score, bool ROWS, bool COLUMNS>
+template <class Score, bool ROWS, bool COLUMNS, bool ADD>
 void gradient_of_row(const Pairs& pairs, const Pairs& down, int64_t row, float* gradient) {
   const int64_t columns = pairs.columns;
   const float *z = pairs.logits + row * columns, *y = pairs.targets + row * columns;
@@ -456,88 +496,264 @@ void gradient_of_row(const Pairs& pairs, const Pairs& down, int64_t row, float* 
     float sum = 0;
     if (ROWS) sum += share_of(score, is_positive, row_below, row_above, row_down_below, row_down_above);
     if (COLUMNS) sum += share_of(score, is_positive, below[c], above[c], down_below[c], down_above[c]);
-    gradient[c] = counts ? sum * slope : 0.0f;
+    gradient[c] = (ADD ? gradient[c] : 0.0f) + (counts ? sum * slope : 0.0f);
   }
 }
 
-template <class Score>
+template <class Score, bool ADD>
 void all_gradients(const Pairs& pairs, const Pairs& down, float* gradient, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads) if (pairs.rows * pairs.columns > WORTH_A_THREAD)
   for (int64_t row = 0; row < pairs.rows; ++row) {
     float* own = gradient + row * pairs.columns;
     if (pairs.negative_rows && pairs.negative_columns)
-      gradient_of_row<Score, true, true>(pairs, down, row, own);
+      gradient_of_row<Score, true, true, ADD>(pairs, down, row, own);
     else if (pairs.negative_rows)
-      gradient_of_row<Score, true, false>(pairs, down, row, own);
+      gradient_of_row<Score, true, false, ADD>(pairs, down, row, own);
     else
-      gradient_of_row<Score, false, true>(pairs, down, row, own);
+      gradient_of_row<Score, false, true, ADD>(pairs, down, row, own);
   }
 }
 
 Pairs pairs_of(const float* logits, const float* targets, int64_t rows, int64_t columns, const float* options,
-               bool by_row, bool by_column, float* lse) {
-  // lse is 2 x (rows if by_row + columns if by_column): negatives first.
+               bool by_row, bool by_column, float* sets) {
+  // sets is 2 x (rows if by_row + columns if by_column): negatives first.
   const int64_t length = (by_row ? rows : 0) + (by_column ? columns : 0);
-  float* of_columns = lse + (by_row ? rows : 0);
-  return {logits, targets, rows, columns, options, by_row ? lse : nullptr, by_row ? lse + length : nullptr,
+  float* of_columns = sets + (by_row ? rows : 0);
+  return {logits, targets, rows, columns, options, by_row ? sets : nullptr, by_row ? sets + length : nullptr,
           by_column ? of_columns : nullptr, by_column ? of_columns + length : nullptr};
+}
+
+// Sums of y and of y z over the positives of each set, for the softmax against labels that share one.
+void shares_of_positives(const float* logits, const float* targets, int64_t rows, int64_t columns, bool by_row,
+                         bool by_column, double* weights, double* weighted) {
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t c = 0; c < columns; ++c) {
+      const float y = targets[row * columns + c], z = logits[row * columns + c];
+      if (!(y > 0)) continue;
+      if (by_row) {
+        weights[row] += y;
+        weighted[row] += static_cast<double>(y) * z;
+      }
+      if (by_column) {
+        weights[(by_row ? rows : 0) + c] += y;
+        weighted[(by_row ? rows : 0) + c] += static_cast<double>(y) * z;
+      }
+    }
+  }
+}
+
+// What is made of a set's log-sum-exps: kinds of terms.
+enum Kind { MARGIN = 0, SEPARATE = 1, CONSTRAINED = 2, SOFTMAX = 3 };
+
+double softplus(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+// The term of one set and its derivatives by the log-sum-exps, n and p of one or two pairs.
+struct Term {
+  double value, n, p, second_n, second_p;
+};
+
+Term term_of(Kind kind, const float* o, double n, double p, double second_n, double second_p) {
+  const double tn = o[0] * n, tp = o[1] * p;  // o: temperatures, bias, whether the second n and p take part
+  if (kind == MARGIN) {
+    const double slope = sigmoid(tn + tp + o[2]);
+    return {softplus(tn + tp + o[2]), o[0] * slope, o[1] * slope, 0, 0};
+  }
+  if (kind == SEPARATE) return {softplus(tn) + softplus(tp), o[0] * sigmoid(tn), o[1] * sigmoid(tp), 0, 0};
+  if (kind == SOFTMAX) {
+    const double most = n > p ? n : p, e = std::exp(n - most), f = std::exp(p - most);
+    return {most + std::log(e + f), e / (e + f), f / (e + f), 0, 0};
+  }
+  const double a = n + p, b = o[3] != 0 ? second_n : -INFINITY, c = o[4] != 0 ? second_p : -INFINITY;
+  double most = a > 0 ? a : 0;
+  most = b > most ? b : most;
+  most = c > most ? c : most;
+  const double ea = std::exp(a - most), eb = std::exp(b - most), ec = std::exp(c - most);
+  const double total = std::exp(-most) + ea + eb + ec;
+  return {most + std::log(total), ea / total, ea / total, eb / total, ec / total};
+}
+
+// The `selected`-th largest of the values, which are -1 or at least 0: their bits, read as integers, have the same
+// order, so halving the range of integers finds it in at most 32 counts, and mostly in half as many.
+float selected_least(const float* values, int64_t number, int64_t selected) {
+  int64_t low = -1, high = 0x7f800000;  // as bits; the count of values >= high is below what is wanted
+  while (high - low > 1) {
+    const int64_t middle = low + (high - low) / 2;
+    const uint32_t bits = static_cast<uint32_t>(middle);
+    float limit;
+    std::memcpy(&limit, &bits, 4);
+    int32_t count = 0;
+#pragma omp simd reduction(+ : count)
+    for (int64_t i = 0; i < number; ++i) count += values[i] >= limit ? 1 : 0;
+    if (count == selected) {  // the least of those at or above the limit
+      float least = INFINITY_;
+#pragma omp simd reduction(min : least)
+      for (int64_t i = 0; i < number; ++i) least = values[i] >= limit && values[i] < least ? values[i] : least;
+      return least;
+    }
+    (count > selected ? low : high) = middle;
+  }
+  if (low < 0) return -1.0f;
+  const uint32_t bits = static_cast<uint32_t>(low);
+  float least;
+  std::memcpy(&least, &bits, 4);
+  return least;
 }
 
 }  // namespace
 
 extern "C" {
 
-// The weighted sum of one term per entry; its gradient too unless `gradient` is null.
+// The weighted sum of one term per entry; its gradient too unless `gradient` is null. Each of the five options of the
+// classes, by the order of ClassOptions, is a row of columns or null.
+// `extras` is a number for each entry or null; `hard` says that no target is soft.
 double rarecall_pointwise(int32_t loss, const float* logits, const float* targets, int64_t rows, int64_t columns,
-                          const float* options, const float* classes, const float* row_weights, float present,
-                          float absent, float unknown, float soft, float* gradient, int32_t threads) {
-  const Problem problem = {logits,  targets, rows,   columns, options, classes, row_weights,
-                           present, absent,  unknown, soft,    gradient};
+                          const float* options, const float* const* classes, const float* row_weights,
+                          const float* extras, int32_t hard, float present, float absent, float unknown, float soft,
+                          float* gradient, int32_t threads) {
+  const std::vector<float> ones(columns, 1.0f), zeros(columns, 0.0f);
+  const float* filled[5];
+  bool by_class = false;
+  for (int i = 0; i < 5; ++i) {
+    by_class = by_class || classes[i];
+    filled[i] = classes[i] ? classes[i] : i < 2 ? ones.data() : zeros.data();
+  }
+  const Problem problem = {logits, targets, rows,    columns, options, by_class ? filled : nullptr, row_weights, extras,
+                           present, absent, unknown, soft,    gradient};
   switch (loss) {
     case 0: return all_rows<CrossEntropy>(problem, threads);
-    case 1: return all_rows<Focal>(problem, threads);
-    case 2: return all_rows<Asymmetric>(problem, threads);
-    case 3: return all_rows<Hill>(problem, threads);
-    case 4: return all_rows<ShiftedFocal>(problem, threads);
-    case 5: return all_rows<Rebalanced>(problem, threads);
+    case 1: return all_sides<Focal>(problem, hard, threads);
+    case 2: return all_sides<Asymmetric>(problem, hard, threads);
+    case 3: return all_sides<Hill>(problem, hard, threads);
+    case 4: return all_sides<ShiftedFocal>(problem, hard, threads);
+    case 5: return all_sides<Rebalanced>(problem, hard, threads);
     case 6: return all_rows<GeneralizedRobust>(problem, threads);
     case 7: return all_rows<Entropy>(problem, threads);
     case 8: return all_rows<Probability>(problem, threads);
+    case 9: return all_rows<Selected, true>(problem, threads);
+    case 10: return extras ? all_rows<Expected, true>(problem, threads) : all_rows<Expected>(problem, threads);
     default: return std::numeric_limits<double>::quiet_NaN();
   }
 }
 
-void rarecall_lse(int32_t score, const float* logits, const float* targets, int64_t rows, int64_t columns,
-                  const float* options, int32_t by_row, int32_t by_column, float* lse, int32_t threads) {
-  const Pairs pairs = pairs_of(logits, targets, rows, columns, options, by_row, by_column, lse);
-  score == 0 ? all_lse<Linear>(pairs, threads) : all_lse<Circle>(pairs, threads);
+// A loss over rows, columns or both: what `kind` makes of the log-sum-exps of each set's negatives and positives.
+//
+// options: factors of negatives and positives for the first pair and for the second (if `pairs` is 2), or gamma and
+// margin of the circle loss; then temperatures, bias, and whether the second negatives and positives take part.
+// `lse` and `down` are pairs x 2 x sets: the log-sum-exps, and the derivatives of the value by them. `weight` is what
+// every term is multiplied by; 0 gives each way the mean over its terms.
+double rarecall_ranking(int32_t kind, int32_t score, int32_t pairs, const float* logits, const float* targets,
+                        int64_t rows, int64_t columns, const float* options, int32_t by_row, int32_t by_column,
+                        int32_t needs_positive, double weight, float* lse, float* down, int32_t threads) {
+  const int64_t from_columns = by_row ? rows : 0, sets = from_columns + (by_column ? columns : 0);
+  for (int k = 0; k < pairs; ++k) {
+    const Pairs one = pairs_of(logits, targets, rows, columns, options + 2 * k, by_row, by_column, lse + 2 * k * sets);
+    score == 0 ? all_lse<Linear>(one, threads) : all_lse<Circle>(one, threads);
+  }
+  const float *n = lse, *p = lse + sets, *second_n = pairs > 1 ? lse + 2 * sets : n, *second_p = pairs > 1 ? second_n + sets : p;
+  std::vector<double> weights, weighted;
+  if (kind == SOFTMAX) {
+    weights.assign(sets, 0.0);
+    weighted.assign(sets, 0.0);
+    shares_of_positives(logits, targets, rows, columns, by_row, by_column, weights.data(), weighted.data());
+  }
+  double value = 0;
+  for (int way = 0; way < 2; ++way) {
+    const int64_t start = way == 0 ? 0 : from_columns, end = way == 0 ? from_columns : sets;
+    int64_t counted = 0;
+    for (int64_t i = start; i < end; ++i) counted += p[i] > -INFINITY || (!needs_positive && n[i] > -INFINITY);
+    const double each = weight != 0 ? weight : counted ? 1.0 / counted : 0.0;
+    for (int64_t i = start; i < end; ++i) {
+      const bool counts = p[i] > -INFINITY || (!needs_positive && n[i] > -INFINITY);
+      Term term = counts ? term_of(static_cast<Kind>(kind), options + 4, n[i], p[i], second_n[i], second_p[i]) : Term{};
+      if (kind == SOFTMAX && counts) term.value -= weighted[i] / weights[i];
+      value += each * term.value;
+      down[i] = each * term.n;
+      down[sets + i] = each * term.p;
+      if (pairs > 1) {
+        down[2 * sets + i] = each * term.second_n;
+        down[3 * sets + i] = each * term.second_p;
+      }
+    }
+    if (kind == SOFTMAX) {  // what comes down to y z of a set, behind the two
+      for (int64_t i = start; i < end; ++i) down[2 * sets + i] = weights[i] > 0 ? each / weights[i] : 0.0;
+    }
+  }
+  return value;
 }
 
-void rarecall_lse_gradient(int32_t score, const float* logits, const float* targets, int64_t rows, int64_t columns,
-                           const float* options, int32_t by_row, int32_t by_column, float* lse, float* down,
-                           float* gradient, int32_t threads) {
-  const Pairs pairs = pairs_of(logits, targets, rows, columns, options, by_row, by_column, lse);
-  const Pairs incoming = pairs_of(logits, targets, rows, columns, options, by_row, by_column, down);
-  score == 0 ? all_gradients<Linear>(pairs, incoming, gradient, threads)
-             : all_gradients<Circle>(pairs, incoming, gradient, threads);
+void rarecall_ranking_gradient(int32_t kind, int32_t score, int32_t pairs, const float* logits, const float* targets,
+                               int64_t rows, int64_t columns, const float* options, int32_t by_row, int32_t by_column,
+                               float* lse, float* down, float* gradient, int32_t threads) {
+  const int64_t from_columns = by_row ? rows : 0, sets = from_columns + (by_column ? columns : 0);
+  for (int k = 0; k < pairs; ++k) {
+    const int64_t place = 2 * k * sets;
+    const Pairs one = pairs_of(logits, targets, rows, columns, options + 2 * k, by_row, by_column, lse + place);
+    const Pairs in = pairs_of(logits, targets, rows, columns, options + 2 * k, by_row, by_column, down + place);
+    if (k > 0)
+      score == 0 ? all_gradients<Linear, true>(one, in, gradient, threads)
+                 : all_gradients<Circle, true>(one, in, gradient, threads);
+    else
+      score == 0 ? all_gradients<Linear, false>(one, in, gradient, threads)
+                 : all_gradients<Circle, false>(one, in, gradient, threads);
+  }
+  if (kind != SOFTMAX) return;
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t c = 0; c < columns; ++c) {
+      const float y = targets[row * columns + c];
+      if (!(y > 0)) continue;
+      const float share = (by_row ? down[2 * sets + row] : 0.0f) + (by_column ? down[2 * sets + from_columns + c] : 0.0f);
+      gradient[row * columns + c] -= y * share;
+    }
+  }
 }
 
-// Entries with a known label, and the sums of their targets and of one minus their targets.
+// For each row, how much of each entry's absent term is among the `selected` largest: 1, a share if several are as
+// large as the least of them, or 0. Candidates are the known entries that are not wholly present.
+void rarecall_select(const float* logits, const float* targets, int64_t rows, int64_t columns, int64_t selected,
+                     float* chosen, int32_t threads) {
+#pragma omp parallel for schedule(static) num_threads(threads) if (rows * columns > WORTH_A_THREAD)
+  for (int64_t row = 0; row < rows; ++row) {
+    const float *z = logits + row * columns, *y = targets + row * columns;
+    float* own = chosen + row * columns;
+#pragma GCC ivdep
+    for (int64_t c = 0; c < columns; ++c) {
+      const bool candidate = y[c] >= 0 && y[c] < 1;
+      const float logit = candidate ? z[c] : 0.0f;
+      const float loss = log_one_plus(exponential(-std::fabs(logit))) + (logit > 0 ? logit : 0.0f);
+      own[c] = candidate ? (1.0f - y[c]) * loss : -1.0f;
+    }
+    const float least = selected_least(own, columns, selected);
+    int64_t above = 0, level = 0;
+    for (int64_t c = 0; c < columns; ++c) {
+      above += own[c] > least;
+      level += own[c] == least;
+    }
+    const float share = static_cast<float>(static_cast<double>(selected - above) / level);
+    for (int64_t c = 0; c < columns; ++c) own[c] = own[c] > least ? 1.0f : own[c] == least ? share : 0.0f;
+  }
+}
+
+// How many targets are known, their sum, and how many are between 0 and 1.
 void rarecall_count(const float* targets, int64_t entries, double* counts, int32_t threads) {
-  double known = 0, present = 0;
-#pragma omp parallel for schedule(static) reduction(+ : known, present) num_threads(threads) if (entries > WORTH_A_THREAD)
+  double known = 0, present = 0, soft = 0;
+#pragma omp parallel for schedule(static) reduction(+ : known, present, soft) num_threads(threads) \
+    if (entries > WORTH_A_THREAD)
   for (int64_t chunk = 0; chunk < (entries + CHUNK - 1) / CHUNK; ++chunk) {
     const int64_t end = (chunk + 1) * CHUNK < entries ? (chunk + 1) * CHUNK : entries;
-    float some_known = 0, some_present = 0;
-#pragma omp simd reduction(+ : some_known, some_present)
+    float some_known = 0, some_present = 0, some_soft = 0;
+#pragma omp simd reduction(+ : some_known, some_present, some_soft)
     for (int64_t i = chunk * CHUNK; i < end; ++i) {
       some_known += targets[i] >= 0 ? 1.0f : 0.0f;
       some_present += targets[i] >= 0 ? targets[i] : 0.0f;
+      some_soft += targets[i] > 0 && targets[i] < 1 ? 1.0f : 0.0f;
     }
     known += some_known;
     present += some_present;
+    soft += some_soft;
   }
   counts[0] = known;
   counts[1] = present;
+  counts[2] = soft;
 }
 }
