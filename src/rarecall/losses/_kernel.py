@@ -31,6 +31,8 @@ _SIGNATURES: dict[str, tuple[list[Any], Any]] = {
         [_INT, _INT, _INT, *_BATCH, _POINTER, _INT, _INT, _POINTER, _POINTER, _POINTER, _INT],
         None,
     ),
+    "rarecall_probability": ([_POINTER, _LONG, _POINTER, _INT], ctypes.c_double),
+    "rarecall_believe": ([_POINTER, _POINTER, _LONG, _LONG, _FLOAT, _POINTER, _INT], None),
     "rarecall_select": ([*_BATCH, _LONG, _POINTER, _INT], None),
     "rarecall_count": ([_POINTER, _LONG, _POINTER, _INT], None),
 }
@@ -221,8 +223,32 @@ def pointwise(
 
 def total_probability(logits: Tensor) -> float:
     """The sum of the sigmoids."""
-    logits = logits.detach()
-    return float(pointwise(logits, torch.ones_like(logits), Call(PROBABILITY), (1.0, 1.0, 1.0), True, torch.sigmoid))
+    logits = logits.detach().contiguous()
+    return float(_library().rarecall_probability(logits.data_ptr(), logits.numel(), None, torch.get_num_threads()))
+
+
+def probability(logits: Tensor) -> Tensor:
+    """The sigmoids."""
+    logits = logits.detach().contiguous()
+    result = torch.empty_like(logits)
+    _library().rarecall_probability(logits.data_ptr(), logits.numel(), result.data_ptr(), torch.get_num_threads())
+    return result
+
+
+def believe(logits: Tensor, targets: Tensor, number: int, value: float) -> Tensor:
+    """Unknown entries as absent ones, but the `number` of them with the largest logits as `value`."""
+    logits, targets = logits.detach().contiguous(), targets.contiguous()
+    result = torch.empty_like(targets)
+    _library().rarecall_believe(
+        logits.data_ptr(),
+        targets.data_ptr(),
+        targets.numel(),
+        number,
+        value,
+        result.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return result
 
 
 def ranking(

@@ -170,8 +170,9 @@ def role(
     factor = _whole(logits, reduction)
     z, y = prepare(logits, targets)
     g, _ = prepare(estimates, targets)
-    of_network = _expected(z, y, g.detach().sigmoid(), expected_positives, factor / 2)
-    return of_network + _expected(g, y, z.detach().sigmoid(), expected_positives, factor / 2)
+    p, q = (_kernel.probability(one) if _kernel.takes(one, y) else one.detach().sigmoid() for one in (z, g))
+    of_network = _expected(z, y, q, expected_positives, factor / 2)
+    return of_network + _expected(g, y, p, expected_positives, factor / 2)
 
 
 def entropy_maximization(
@@ -264,8 +265,11 @@ def large_loss(
     check_range("progress", progress, 0.0)
     check_range("delta", delta, 0.0, 1.0)
     z, y = torch.broadcast_tensors(*prepare(logits, targets))
-    chosen = largest_losses(z, y, delta if scheme == "correct-permanently" else progress * delta)
-    believed = torch.where(chosen, -1.0 if scheme == "reject" else 1.0, y.clamp(min=0))
+    share, value = delta if scheme == "correct-permanently" else progress * delta, -1.0 if scheme == "reject" else 1.0
+    if _kernel.takes(z, y):
+        believed = _kernel.believe(z, y, _number(z, share), value)
+    else:
+        believed = torch.where(largest_losses(z, y, share), value, y.clamp(min=0))
     if reduction != "mean":
         return binary_cross_entropy(z, believed, reduction=reduction)
     return binary_cross_entropy(z, believed, reduction="sum") / max(z.shape[-2] * z.shape[-1], 1)
@@ -277,8 +281,7 @@ def largest_losses(logits: Tensor, targets: Tensor, share: float) -> Tensor:
     >>> largest_losses(torch.tensor([[0.0, 2.0, 1.0]]), torch.tensor([[-1, 1, -1]]), 0.3)
     tensor([[False, False,  True]])
     """
-    entries = logits.shape[-2] * logits.shape[-1]
-    number = min(math.ceil(entries * share - 1e-9), entries)
+    number = _number(logits, share)
     # -log(1 - p) rises with the logit, so the largest logits have the largest losses.
     unknown = targets < 0
     scores = torch.where(unknown, logits.detach(), -torch.inf).flatten(-2)
@@ -286,6 +289,11 @@ def largest_losses(logits: Tensor, targets: Tensor, share: float) -> Tensor:
     if number:
         chosen = chosen.scatter(-1, scores.topk(number, -1, sorted=False).indices, 1.0)
     return (chosen > 0).reshape(logits.shape) & unknown
+
+
+def _number(logits: Tensor, share: float) -> int:
+    entries = logits.shape[-2] * logits.shape[-1]
+    return min(math.ceil(entries * share - 1e-9), entries)
 
 
 def generalized_robust(

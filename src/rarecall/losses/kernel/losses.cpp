@@ -4,9 +4,11 @@
 // formula is written once over `Dual`, a number with its derivative by the logit, so no gradient is derived by
 // hand. Loops are left to the compiler to vectorise, which is why exp and log are written out.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -170,7 +172,7 @@ struct Asymmetric {  // options: gamma of present, of absent, margin, whether th
     const Logistic at = wrong(z, present);
     const float margin = present ? 0.0f : x.o[2], gamma = present ? x.o[0] : x.o[1];
     const float shifted = at.p.value - margin, rest = at.q.value + margin;
-    const bool whole = margin == 0, active = whole || shifted > 0;
+    const bool whole = margin == 0, active = shifted > (whole ? -1.0f : 0.0f);
     const float base = shifted > 0 ? shifted : 1e-30f, inverse = at.p.slope / base;
     const Dual distance = {whole ? -at.loss_present.value : logarithm(base), whole ? -at.loss_present.slope : inverse};
     const Dual loss = {whole ? at.loss_absent.value : -logarithm(rest),
@@ -342,11 +344,12 @@ struct Linear {  // options: factor of negatives, of positives
 
 struct Circle {  // options: gamma, margin
   INLINE Dual score(const float* o, float z, bool positive) {
-    const float e = exponential(-std::fabs(z)), r = 1.0f / (1.0f + e), low = e * r;
-    const float sign = positive ? -1.0f : 1.0f, goal = positive ? 1.0f : 0.0f;
-    const float gap = sign * ((z >= 0 ? r : low) - goal);  // from where the probability should be
-    const float far = gap + o[1], pace = o[0] * (far > 0 ? far : 0.0f);
-    return {pace * (gap - o[1]), sign * pace * r * low};
+    // How far the probability is from where it should be: 1 - sigmoid(z) if positive, else sigmoid(z).
+    const float wrong = positive ? -z : z;
+    const float e = exponential(-std::fabs(wrong)), r = 1.0f / (1.0f + e), low = e * r;
+    const float gap = wrong >= 0 ? r : low, far = gap + o[1];
+    const float pace = o[0] * (far > 0 ? far : 0.0f), slope = pace * r * low;
+    return {pace * (gap - o[1]), positive ? -slope : slope};
   }
 };
 
@@ -364,6 +367,14 @@ INLINE void both(const float* o, float z, float y, float& negative, float& posit
   const float score = Score().score(o, is_positive || is_negative ? z : 0.0f, is_positive).value;
   negative = is_negative ? score : -INFINITY_;
   positive = is_positive ? score : -INFINITY_;
+}
+
+template <class Score>
+INLINE void scored(const float* o, float z, float y, float& score, float& slope) {
+  const bool is_positive = y > 0;
+  const Dual result = Score().score(o, is_positive || y == 0 ? z : 0.0f, is_positive);
+  score = result.value;
+  slope = result.slope;
 }
 
 INLINE float finite_or_zero(float x) { return x > -INFINITY_ ? x : 0.0f; }
@@ -488,15 +499,20 @@ void gradient_of_row(const Pairs& pairs, const Pairs& down, int64_t row, float* 
   const float row_down_below = ROWS ? down.negative_rows[row] : 0, row_down_above = ROWS ? down.positive_rows[row] : 0;
   const float *below = pairs.negative_columns, *above = pairs.positive_columns;
   const float *down_below = down.negative_columns, *down_above = down.positive_columns;
+  float scores[CHUNK], slopes[CHUNK];
+  for (int64_t start = 0; start < columns; start += CHUNK) {
+    const int64_t length = start + CHUNK < columns ? CHUNK : columns - start;
 #pragma GCC ivdep
-  for (int64_t c = 0; c < columns; ++c) {
-    const bool is_positive = y[c] > 0, counts = is_positive || y[c] == 0;
-    const float logit = counts ? z[c] : 0.0f;
-    const float score = Score().score(o, logit, is_positive).value, slope = Score().score(o, logit, is_positive).slope;
-    float sum = 0;
-    if (ROWS) sum += share_of(score, is_positive, row_below, row_above, row_down_below, row_down_above);
-    if (COLUMNS) sum += share_of(score, is_positive, below[c], above[c], down_below[c], down_above[c]);
-    gradient[c] = (ADD ? gradient[c] : 0.0f) + (counts ? sum * slope : 0.0f);
+    for (int64_t i = 0; i < length; ++i) scored<Score>(o, z[start + i], y[start + i], scores[i], slopes[i]);
+#pragma GCC ivdep
+    for (int64_t i = 0; i < length; ++i) {
+      const int64_t c = start + i;
+      const bool is_positive = y[c] > 0;
+      float sum = 0;
+      if (ROWS) sum += share_of(scores[i], is_positive, row_below, row_above, row_down_below, row_down_above);
+      if (COLUMNS) sum += share_of(scores[i], is_positive, below[c], above[c], down_below[c], down_above[c]);
+      gradient[c] = (ADD ? gradient[c] : 0.0f) + (is_positive || y[c] == 0 ? sum * slopes[i] : 0.0f);
+    }
   }
 }
 
@@ -525,18 +541,41 @@ Pairs pairs_of(const float* logits, const float* targets, int64_t rows, int64_t 
 
 // Sums of y and of y z over the positives of each set, for the softmax against labels that share one.
 void shares_of_positives(const float* logits, const float* targets, int64_t rows, int64_t columns, bool by_row,
-                         bool by_column, double* weights, double* weighted) {
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int64_t c = 0; c < columns; ++c) {
-      const float y = targets[row * columns + c], z = logits[row * columns + c];
-      if (!(y > 0)) continue;
-      if (by_row) {
-        weights[row] += y;
-        weighted[row] += static_cast<double>(y) * z;
+                         bool by_column, double* weights, double* weighted, int threads) {
+  double *of_columns = weights + (by_row ? rows : 0), *weighted_columns = weighted + (by_row ? rows : 0);
+#pragma omp parallel num_threads(threads) if (rows * columns > WORTH_A_THREAD)
+  {
+    if (by_row) {
+#pragma omp for schedule(static) nowait
+      for (int64_t row = 0; row < rows; ++row) {
+        const float *z = logits + row * columns, *y = targets + row * columns;
+        float weight = 0, sum = 0;
+#pragma omp simd reduction(+ : weight, sum)
+        for (int64_t c = 0; c < columns; ++c) {
+          weight += y[c] > 0 ? y[c] : 0.0f;
+          sum += y[c] > 0 ? y[c] * z[c] : 0.0f;
+        }
+        weights[row] = weight;
+        weighted[row] = sum;
       }
-      if (by_column) {
-        weights[(by_row ? rows : 0) + c] += y;
-        weighted[(by_row ? rows : 0) + c] += static_cast<double>(y) * z;
+    }
+    if (by_column) {
+#pragma omp for schedule(static)
+      for (int64_t band = 0; band < (columns + BAND - 1) / BAND; ++band) {
+        const int64_t start = band * BAND, width = start + BAND < columns ? BAND : columns - start;
+        float weight[BAND] = {}, sum[BAND] = {};
+        for (int64_t row = 0; row < rows; ++row) {
+          const float *z = logits + row * columns + start, *y = targets + row * columns + start;
+#pragma GCC ivdep
+          for (int64_t c = 0; c < width; ++c) {
+            weight[c] += y[c] > 0 ? y[c] : 0.0f;
+            sum[c] += y[c] > 0 ? y[c] * z[c] : 0.0f;
+          }
+        }
+        for (int64_t c = 0; c < width; ++c) {
+          of_columns[start + c] = weight[c];
+          weighted_columns[start + c] = sum[c];
+        }
       }
     }
   }
@@ -571,6 +610,13 @@ Term term_of(Kind kind, const float* o, double n, double p, double second_n, dou
   const double ea = std::exp(a - most), eb = std::exp(b - most), ec = std::exp(c - most);
   const double total = std::exp(-most) + ea + eb + ec;
   return {most + std::log(total), ea / total, ea / total, eb / total, ec / total};
+}
+
+// The bits of a number such that larger numbers have larger ones.
+INLINE uint32_t ordered(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
 // The `selected`-th largest of the values, which are -1 or at least 0: their bits, read as integers, have the same
@@ -655,7 +701,8 @@ double rarecall_ranking(int32_t kind, int32_t score, int32_t pairs, const float*
   if (kind == SOFTMAX) {
     weights.assign(sets, 0.0);
     weighted.assign(sets, 0.0);
-    shares_of_positives(logits, targets, rows, columns, by_row, by_column, weights.data(), weighted.data());
+    shares_of_positives(logits, targets, rows, columns, by_row, by_column, weights.data(), weighted.data(),
+                        threads);
   }
   double value = 0;
   for (int way = 0; way < 2; ++way) {
@@ -698,12 +745,13 @@ void rarecall_ranking_gradient(int32_t kind, int32_t score, int32_t pairs, const
                  : all_gradients<Circle, false>(one, in, gradient, threads);
   }
   if (kind != SOFTMAX) return;
+#pragma omp parallel for schedule(static) num_threads(threads) if (rows * columns > WORTH_A_THREAD)
   for (int64_t row = 0; row < rows; ++row) {
+    const float* y = targets + row * columns;
+    const float of_row = by_row ? down[2 * sets + row] : 0.0f;
+    const float* of_columns = by_column ? down + 2 * sets + from_columns : nullptr;
     for (int64_t c = 0; c < columns; ++c) {
-      const float y = targets[row * columns + c];
-      if (!(y > 0)) continue;
-      const float share = (by_row ? down[2 * sets + row] : 0.0f) + (by_column ? down[2 * sets + from_columns + c] : 0.0f);
-      gradient[row * columns + c] -= y * share;
+      if (y[c] > 0) gradient[row * columns + c] -= y[c] * (of_row + (of_columns ? of_columns[c] : 0.0f));
     }
   }
 }
@@ -731,6 +779,69 @@ void rarecall_select(const float* logits, const float* targets, int64_t rows, in
     }
     const float share = static_cast<float>(static_cast<double>(selected - above) / level);
     for (int64_t c = 0; c < columns; ++c) own[c] = own[c] > least ? 1.0f : own[c] == least ? share : 0.0f;
+  }
+}
+
+// The sigmoids, unless `probabilities` is null, and their sum.
+double rarecall_probability(const float* logits, int64_t entries, float* probabilities, int32_t threads) {
+  double total = 0;
+#pragma omp parallel for schedule(static) reduction(+ : total) num_threads(threads) if (entries > WORTH_A_THREAD)
+  for (int64_t chunk = 0; chunk < (entries + CHUNK - 1) / CHUNK; ++chunk) {
+    const int64_t start = chunk * CHUNK, length = start + CHUNK < entries ? CHUNK : entries - start;
+    float values[CHUNK], sum = 0;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < length; ++i) {
+      const float e = exponential(-std::fabs(logits[start + i])), r = 1.0f / (1.0f + e);
+      values[i] = logits[start + i] >= 0 ? r : e * r;
+    }
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < length; ++i) sum += values[i];
+    if (probabilities) std::memcpy(probabilities + start, values, length * sizeof(float));
+    total += sum;
+  }
+  return total;
+}
+
+// Targets with unknown entries as absent ones, but `value` for the `number` unknown entries with the largest logits.
+void rarecall_believe(const float* logits, const float* targets, int64_t entries, int64_t number, float value,
+                      float* believed, int32_t threads) {
+  constexpr int64_t BINS = 1 << 16;
+  std::vector<int64_t> bins(BINS, 0);
+#pragma omp parallel num_threads(threads) if (entries > WORTH_A_THREAD)
+  {
+    std::vector<int32_t> own(BINS, 0);
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < entries; ++i) {
+      believed[i] = targets[i] > 0 ? targets[i] : 0.0f;
+      if (targets[i] < 0) ++own[ordered(logits[i]) >> 16];
+    }
+#pragma omp critical
+    for (int64_t bin = 0; bin < BINS; ++bin) bins[bin] += own[bin];
+  }
+  // The bin in which the last of the largest lies, and how many of that bin are among them.
+  int64_t bin = BINS - 1, left = number;
+  while (bin > 0 && bins[bin] < left) left -= bins[bin--];
+  if (left <= 0) return;
+  std::vector<uint32_t> inside;
+  inside.reserve(bins[bin]);
+  for (int64_t i = 0; i < entries; ++i) {
+    const uint32_t key = ordered(logits[i]);
+    if (targets[i] < 0 && static_cast<int64_t>(key >> 16) == bin) inside.push_back(key);
+  }
+  left = left < static_cast<int64_t>(inside.size()) ? left : inside.size();
+  uint32_t least = 0;
+  if (left > 0) {
+    std::nth_element(inside.begin(), inside.begin() + (left - 1), inside.end(), std::greater<uint32_t>());
+    least = inside[left - 1];
+  }
+  int64_t level = left;
+  for (const uint32_t key : inside) level -= key > least;
+  for (int64_t i = 0; i < entries; ++i) {
+    if (!(targets[i] < 0)) continue;
+    const uint32_t key = ordered(logits[i]);
+    const bool in_bin = static_cast<int64_t>(key >> 16) == bin;
+    if (static_cast<int64_t>(key >> 16) > bin || (in_bin && left > 0 && (key > least || (key == least && level-- > 0))))
+      believed[i] = value;
   }
 }
 
