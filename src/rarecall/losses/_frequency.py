@@ -5,7 +5,6 @@ the number in which it is known: one number, or one for each class. A class with
 negative) counts as if it had one. `losses.build(name, labels=table.labels)` counts both.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,16 +36,19 @@ def class_counts(like: Tensor, positives: PerClass, total: PerClass | float) -> 
         OptionError: a negative count, or more positives than items.
     """
     present = per_class("positives", positives, like)
-    every = per_class("total", total, like)
-    if _kernel.can_look_at(present, every):
-        n, of = np.broadcast_arrays(present.detach().numpy(), every.detach().numpy())
-        wrong = (n < 0) | (n > of)
-        if wrong.any():
-            place = tuple(np.argwhere(wrong)[0])
-            raise OptionError(
-                f"positives of class {place[-1]} are {n[place]:g} of total={of[place]:g}: must be from 0 to the total"
-            )
-    return present.clamp(min=1), (every - present).clamp(min=1)
+    every = total if isinstance(total, int | float) else per_class("total", total, like)
+    absent = every - present
+    if _kernel.can_look_at(present, absent) and absent.numel() and torch.minimum(present, absent).amin() < 0:
+        raise _contradiction(present, absent)
+    return present.clamp(min=1), absent.clamp(min=1)
+
+
+def _contradiction(present: Tensor, absent: Tensor) -> OptionError:
+    """The error for the first class whose counts cannot be."""
+    present, absent = torch.broadcast_tensors(present, absent)
+    place = tuple(((present < 0) | (absent < 0)).nonzero()[0].tolist())
+    n, total = present[place].item(), (present + absent)[place].item()
+    return OptionError(f"positives of class {place[-1]} are {n:g} of total={total:g}: must be from 0 to the total")
 
 
 def reweighted_cross_entropy(
@@ -357,7 +359,7 @@ def ldam(
         return Terms(cross_entropy_terms(pace * (z - margins)).present, cross_entropy_terms(pace * z).absent)
 
     classes = (None, None, -pace * margins, None, None)
-    call = _kernel.Call(_kernel.REBALANCED, (scale, scale, 0.0, 0.0, 0.0, 1.0, 0.0), classes)
+    call = _kernel.Call(_kernel.SHIFTED, (scale, scale), classes)
     return reduce_entries(z, y, formula, reduction, call=call)
 
 

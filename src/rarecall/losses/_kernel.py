@@ -49,7 +49,8 @@ _SIGNATURES: dict[str, tuple[list[Any], Any]] = {
     PROBABILITY,
     SELECTED,
     EXPECTED,
-) = range(11)
+    SHIFTED,
+) = range(12)
 LINEAR, CIRCLE = range(2)
 MARGIN, SEPARATE, CONSTRAINED, SOFTMAX = range(4)
 LEVELS = {"avx512": ("avx512", "avx2"), "avx2": ("avx2",)}  # of vector instructions, the best first
@@ -227,12 +228,14 @@ def total_probability(logits: Tensor) -> float:
     return float(_library().rarecall_probability(logits.data_ptr(), logits.numel(), None, torch.get_num_threads()))
 
 
-def probability(logits: Tensor) -> Tensor:
-    """The sigmoids."""
+def probability(logits: Tensor) -> tuple[Tensor, float]:
+    """The sigmoids and their sum."""
     logits = logits.detach().contiguous()
     result = torch.empty_like(logits)
-    _library().rarecall_probability(logits.data_ptr(), logits.numel(), result.data_ptr(), torch.get_num_threads())
-    return result
+    total = _library().rarecall_probability(
+        logits.data_ptr(), logits.numel(), result.data_ptr(), torch.get_num_threads()
+    )
+    return result, float(total)
 
 
 def believe(logits: Tensor, targets: Tensor, number: int, value: float) -> Tensor:

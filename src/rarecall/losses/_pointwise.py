@@ -331,13 +331,17 @@ def hard_selection(
     require(0 < ratio <= 1, "ratio", ratio, "above 0 and at most 1")
     z, y = torch.broadcast_tensors(*prepare(logits, targets))
     wanted = max(1, math.floor(z.shape[-1] * ratio))
-    chosen = _kernel.select(z, y, wanted) if _kernel.takes(z, y) else _hardest(z.detach(), y, wanted)
+    fast = _kernel.takes(z, y)
+    chosen = _kernel.select(z, y, wanted) if fast else _hardest(z.detach(), y, wanted)
+    if fast and _kernel.count(y).known == y.numel():
+        samples: float | Tensor = float(len(y))
+    else:
+        samples = (y >= 0).any(-1).sum(-1).to(z.dtype)
 
     def formula(z: Tensor) -> Terms:
         present, absent, _ = cross_entropy_terms(z)
         return Terms(present, chosen * absent)
 
-    samples = (y.amax(-1) >= 0).sum(-1).to(z.dtype) if z.numel() else z.new_zeros(z.shape[:-2])
     call = _kernel.Call(_kernel.SELECTED, extras=chosen)
     return balanced_sides(z, y, formula, wanted * samples, spread(beta), reduction, call=call)
 

@@ -57,7 +57,8 @@ def per_class(name: str, value: Any, like: Tensor) -> Tensor:
         OptionError: it is not a tensor or a list of numbers.
     """
     try:
-        values = torch.as_tensor(value, device=like.device).to(like.dtype)
+        values = value if isinstance(value, Tensor) else torch.as_tensor(value)
+        values = values.to(like.device, like.dtype)
     except (TypeError, ValueError, RuntimeError):
         raise OptionError(f"{name}={value!r}: must be one number for each class") from None
     if values.ndim and values.shape[-1] != like.shape[-1]:

@@ -170,9 +170,11 @@ def role(
     factor = _whole(logits, reduction)
     z, y = prepare(logits, targets)
     g, _ = prepare(estimates, targets)
-    p, q = (_kernel.probability(one) if _kernel.takes(one, y) else one.detach().sigmoid() for one in (z, g))
-    of_network = _expected(z, y, q, expected_positives, factor / 2)
-    return of_network + _expected(g, y, p, expected_positives, factor / 2)
+    (p, sum_p), (q, sum_q) = (
+        _kernel.probability(one) if _kernel.takes(one, y) else (one.detach().sigmoid(), None) for one in (z, g)
+    )
+    of_network = _expected(z, y, q, expected_positives, factor / 2, sum_p)
+    return of_network + _expected(g, y, p, expected_positives, factor / 2, sum_q)
 
 
 def entropy_maximization(
@@ -364,8 +366,18 @@ def generalized_robust(
     return reduce_entries(z, y, formula, reduction, call=call, every=True)
 
 
-def _expected(z: Tensor, y: Tensor, estimates: Tensor | None, expected_positives: Option, factor: float) -> Tensor:
-    """Cross-entropy of the known entries, that against the estimates if any, and the penalty; times the factor."""
+def _expected(
+    z: Tensor,
+    y: Tensor,
+    estimates: Tensor | None,
+    expected_positives: Option,
+    factor: float,
+    total: float | None = None,
+) -> Tensor:
+    """Cross-entropy of the known entries, that against the estimates if any, and the penalty; times the factor.
+
+    `total` is the sum of the probabilities, if it is known already.
+    """
     entries, classes = max(z.shape[-2] * z.shape[-1], 1), max(z.shape[-1], 1)
 
     def formula(z: Tensor) -> Tensor:
@@ -378,7 +390,8 @@ def _expected(z: Tensor, y: Tensor, estimates: Tensor | None, expected_positives
 
     if isinstance(expected_positives, Tensor) or not _kernel.takes(z, y):
         return formula(z)
-    excess = _kernel.total_probability(z) / z.shape[-2] - expected_positives
+    total = _kernel.total_probability(z) if total is None else total
+    excess = total / z.shape[-2] - expected_positives
     options = (2 * excess / classes, 0.0 if estimates is None else 1.0)
     call = _kernel.Call(_kernel.EXPECTED, options, extras=estimates)
     scale = factor / entries

@@ -208,6 +208,13 @@ struct Rebalanced {
   }
 };
 
+struct Shifted {  // options: scale of present, of absent
+  INLINE Dual side(const Context& x, float z, bool present) {
+    const float scale = present ? x.o[0] : x.o[1], bias = present ? x.c.present_bias : x.c.absent_bias;
+    return wrong(z, present, scale, bias).loss_absent;
+  }
+};
+
 struct GeneralizedRobust {  // options: w, b, mu, 1 / (2 sigma²), q2, q3
   INLINE Terms terms(const Context& x, float z, float) {
     const Logistic at = logistic(z);
@@ -678,6 +685,7 @@ double rarecall_pointwise(int32_t loss, const float* logits, const float* target
     case 8: return all_rows<Probability>(problem, threads);
     case 9: return all_rows<Selected, true>(problem, threads);
     case 10: return extras ? all_rows<Expected, true>(problem, threads) : all_rows<Expected>(problem, threads);
+    case 11: return all_sides<Shifted>(problem, hard, threads);
     default: return std::numeric_limits<double>::quiet_NaN();
   }
 }
@@ -805,28 +813,29 @@ double rarecall_probability(const float* logits, int64_t entries, float* probabi
 // Targets with unknown entries as absent ones, but `value` for the `number` unknown entries with the largest logits.
 void rarecall_believe(const float* logits, const float* targets, int64_t entries, int64_t number, float value,
                       float* believed, int32_t threads) {
-  constexpr int64_t BINS = 1 << 16;
-  std::vector<int64_t> bins(BINS, 0);
+  const int shift = entries > (1 << 20) ? 16 : 20;  // bits of a number that its bin leaves out
+  const int64_t number_of_bins = int64_t{1} << (32 - shift);
+  std::vector<int64_t> bins(number_of_bins, 0);
 #pragma omp parallel num_threads(threads) if (entries > WORTH_A_THREAD)
   {
-    std::vector<int32_t> own(BINS, 0);
+    std::vector<int32_t> own(number_of_bins, 0);
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < entries; ++i) {
       believed[i] = targets[i] > 0 ? targets[i] : 0.0f;
-      if (targets[i] < 0) ++own[ordered(logits[i]) >> 16];
+      if (targets[i] < 0) ++own[ordered(logits[i]) >> shift];
     }
 #pragma omp critical
-    for (int64_t bin = 0; bin < BINS; ++bin) bins[bin] += own[bin];
+    for (int64_t bin = 0; bin < number_of_bins; ++bin) bins[bin] += own[bin];
   }
   // The bin in which the last of the largest lies, and how many of that bin are among them.
-  int64_t bin = BINS - 1, left = number;
+  int64_t bin = number_of_bins - 1, left = number;
   while (bin > 0 && bins[bin] < left) left -= bins[bin--];
   if (left <= 0) return;
   std::vector<uint32_t> inside;
   inside.reserve(bins[bin]);
   for (int64_t i = 0; i < entries; ++i) {
     const uint32_t key = ordered(logits[i]);
-    if (targets[i] < 0 && static_cast<int64_t>(key >> 16) == bin) inside.push_back(key);
+    if (targets[i] < 0 && static_cast<int64_t>(key >> shift) == bin) inside.push_back(key);
   }
   left = left < static_cast<int64_t>(inside.size()) ? left : inside.size();
   uint32_t least = 0;
@@ -839,8 +848,8 @@ void rarecall_believe(const float* logits, const float* targets, int64_t entries
   for (int64_t i = 0; i < entries; ++i) {
     if (!(targets[i] < 0)) continue;
     const uint32_t key = ordered(logits[i]);
-    const bool in_bin = static_cast<int64_t>(key >> 16) == bin;
-    if (static_cast<int64_t>(key >> 16) > bin || (in_bin && left > 0 && (key > least || (key == least && level-- > 0))))
+    const bool in_bin = static_cast<int64_t>(key >> shift) == bin;
+    if (static_cast<int64_t>(key >> shift) > bin || (in_bin && left > 0 && (key > least || (key == least && level-- > 0))))
       believed[i] = value;
   }
 }
