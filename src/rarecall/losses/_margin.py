@@ -52,11 +52,17 @@ class _LogSumExp(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:  # noqa: ARG004
         values, ctx.dim = inputs
         ctx.save_for_backward(values)
+        ctx.save_for_forward(values)
 
     @staticmethod
     def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, None]:
         (values,) = ctx.saved_tensors
         return gradient[0] * values.softmax(ctx.dim), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        (values,) = ctx.saved_tensors
+        return (tangents[0] * values.softmax(ctx.dim)).sum(ctx.dim, keepdim=True)
 
 
 def masked_logsumexp(values: Tensor, excluded: Tensor, dim: int, temperature: Option = 1.0) -> Tensor:
@@ -77,7 +83,7 @@ def masked_logsumexp(values: Tensor, excluded: Tensor, dim: int, temperature: Op
         result = _LogSumExp.apply(kept, dim)
     else:
         result = scale * _LogSumExp.apply(kept / scale, dim)
-    return torch.where(result > LEFT_OUT / 2, result, -torch.inf)
+    return torch.where(result <= LEFT_OUT / 2, -torch.inf, result)
 
 
 class Hardest(NamedTuple):
@@ -207,7 +213,7 @@ def softmax_regression(
         weighted = torch.where(y > 0, weight * z, 0.0)
         dims = DIMENSIONS.get(ways, (-1,))
         share = torch.cat([weighted.sum(dim) / weight.sum(dim).clamp(min=1e-6) for dim in dims], -1)
-        counted = above > -torch.inf
+        counted = above != -torch.inf
         # Without -∞, whose second derivative is NaN.
         pair = torch.stack([below.clamp(min=LEFT_OUT), torch.where(counted, above, 0.0)])
         return reduce_sets(pair.logsumexp(0) - share, counted, sizes, z.shape[-2], reduction)
@@ -463,7 +469,7 @@ def two_way(
         def formula(z: Tensor) -> Tensor:
             sets = hardest(z, y, ways, temperatures=temperatures)
             terms = F.softplus(sets.negative + sets.positive + _leading(bias))
-            return reduce_sets(terms, sets.positive > -torch.inf, sets.sizes, z.shape[-2], reduction)
+            return reduce_sets(terms, sets.positive != -torch.inf, sets.sizes, z.shape[-2], reduction)
 
         return rank(z, y, ways, reduction, formula, call)
 
@@ -546,7 +552,7 @@ def distributionally_robust(
 
 
 def _any_known(sets: Hardest) -> Tensor:
-    return (sets.negative > -torch.inf) | (sets.positive > -torch.inf)
+    return (sets.negative != -torch.inf) | (sets.positive != -torch.inf)
 
 
 def _leading(option: Option) -> Option:

@@ -173,11 +173,11 @@ def asymmetric(
     def formula(z: Tensor) -> Terms:
         log_p, log_q = F.logsigmoid(z), F.logsigmoid(-z)
         shifted = torch.sigmoid(z) - shift
-        active = shifted > 0
+        easy = shifted <= 0
         # log(1 - p_m) = log(q + m): added in log space it stays finite when q underflows and m is 0.
-        log_q_shifted = torch.where(active, torch.logaddexp(log_q, shift.log()).clamp(max=0), 0.0)
+        log_q_shifted = torch.where(easy, 0.0, torch.logaddexp(log_q, shift.log()).clamp(max=0))
         focus_present = torch.exp(spread(gamma_pos) * log_q)
-        focus_absent = torch.where(active, shifted, 1.0) ** spread(gamma_neg)
+        focus_absent = torch.where(easy, 1.0, shifted) ** spread(gamma_neg)
         if detach_focusing:
             focus_present, focus_absent = focus_present.detach(), focus_absent.detach()
         return Terms(-focus_present * log_p, -focus_absent * log_q_shifted)

@@ -71,7 +71,8 @@ INLINE float logarithm(float x) {  // normal x > 0
   bits -= exponent << 23;
   float mantissa;
   std::memcpy(&mantissa, &bits, 4);
-  return twice_atanh((mantissa - 1.0f) / (mantissa + 1.0f)) + static_cast<float>(exponent) * 0.693147181f;
+  const float nothing = 0.0f * x;  // or not a number, if x is none
+  return twice_atanh((mantissa - 1.0f) / (mantissa + 1.0f)) + (static_cast<float>(exponent) * 0.693147181f + nothing);
 }
 
 // --- numbers with their derivative by the logit ----------------------------------------------------------------
@@ -172,15 +173,15 @@ struct Asymmetric {  // options: gamma of present, of absent, margin, whether th
     const Logistic at = wrong(z, present);
     const float margin = present ? 0.0f : x.o[2], gamma = present ? x.o[0] : x.o[1];
     const float shifted = at.p.value - margin, rest = at.q.value + margin;
-    const bool whole = margin == 0, active = shifted > (whole ? -1.0f : 0.0f);
-    const float base = shifted > 0 ? shifted : 1e-30f, inverse = at.p.slope / base;
+    const bool whole = margin == 0, easy = shifted <= (whole ? -1.0f : 0.0f);
+    const float base = shifted <= 0 ? 1e-30f : shifted, inverse = at.p.slope / base;
     const Dual distance = {whole ? -at.loss_present.value : logarithm(base), whole ? -at.loss_present.slope : inverse};
     const Dual loss = {whole ? at.loss_absent.value : -logarithm(rest),
                        whole ? at.loss_absent.slope : at.p.slope / rest};
     Dual focus = exponential(gamma * distance);
     focus.slope = x.o[3] != 0 ? 0.0f : focus.slope;
     const Dual term = focus * loss;
-    return {active ? term.value : 0.0f, active ? term.slope : 0.0f};
+    return {easy ? 0.0f : term.value, easy ? 0.0f : term.slope};
   }
 };
 
@@ -384,7 +385,7 @@ INLINE void scored(const float* o, float z, float y, float& score, float& slope)
   slope = result.slope;
 }
 
-INLINE float finite_or_zero(float x) { return x > -INFINITY_ ? x : 0.0f; }
+INLINE float finite_or_zero(float x) { return x == -INFINITY_ ? 0.0f : x; }
 
 // exp(score - reference) of the entries of each kind, 0 for the others.
 template <class Score>
@@ -394,6 +395,11 @@ INLINE void shares(const float* o, float z, float y, float below, float above, f
   const float e = exponential(score - (is_positive ? above : below));
   negative = is_negative ? e : 0.0f;
   positive = is_positive ? e : 0.0f;
+}
+
+// Of a sum of shares; an empty set has minus infinity, and what is not a number stays so.
+INLINE float log_of(double sum, float reference) {
+  return sum == 0 ? -INFINITY_ : reference + static_cast<float>(std::log(sum));
 }
 
 template <class Score>
@@ -429,8 +435,8 @@ void lse_of_row(const Pairs& pairs, int64_t row) {
     negatives += negative_sum;
     positives += positive_sum;
   }
-  pairs.negative_rows[row] = negatives > 0 ? below + static_cast<float>(std::log(negatives)) : -INFINITY_;
-  pairs.positive_rows[row] = positives > 0 ? above + static_cast<float>(std::log(positives)) : -INFINITY_;
+  pairs.negative_rows[row] = log_of(negatives, below);
+  pairs.positive_rows[row] = log_of(positives, above);
 }
 
 constexpr int64_t BAND = 128;  // columns that are gone down together, so that they stay in the cache
@@ -469,8 +475,8 @@ void lse_of_columns(const Pairs& pairs, int64_t start, int64_t end) {
     }
   }
   for (int64_t c = 0; c < width; ++c) {
-    pairs.negative_columns[start + c] = negatives[c] > 0 ? below[c] + std::log(negatives[c]) : -INFINITY_;
-    pairs.positive_columns[start + c] = positives[c] > 0 ? above[c] + std::log(positives[c]) : -INFINITY_;
+    pairs.negative_columns[start + c] = log_of(negatives[c], below[c]);
+    pairs.positive_columns[start + c] = log_of(positives[c], above[c]);
   }
 }
 
@@ -716,10 +722,10 @@ double rarecall_ranking(int32_t kind, int32_t score, int32_t pairs, const float*
   for (int way = 0; way < 2; ++way) {
     const int64_t start = way == 0 ? 0 : from_columns, end = way == 0 ? from_columns : sets;
     int64_t counted = 0;
-    for (int64_t i = start; i < end; ++i) counted += p[i] > -INFINITY || (!needs_positive && n[i] > -INFINITY);
+    for (int64_t i = start; i < end; ++i) counted += p[i] != -INFINITY || (!needs_positive && n[i] != -INFINITY);
     const double each = weight != 0 ? weight : counted ? 1.0 / counted : 0.0;
     for (int64_t i = start; i < end; ++i) {
-      const bool counts = p[i] > -INFINITY || (!needs_positive && n[i] > -INFINITY);
+      const bool counts = p[i] != -INFINITY || (!needs_positive && n[i] != -INFINITY);
       Term term = counts ? term_of(static_cast<Kind>(kind), options + 4, n[i], p[i], second_n[i], second_p[i]) : Term{};
       if (kind == SOFTMAX && counts) term.value -= weighted[i] / weights[i];
       value += each * term.value;

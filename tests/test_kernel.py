@@ -1,0 +1,267 @@
+"""The compiled kernel gives what the formulas give, is taken where it can be, and nowhere else.
+
+Without a compiler there is no kernel, and these tests are about the formulas alone.
+"""
+
+import os
+import subprocess
+import sys
+
+import hypothesis.strategies as st
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+
+from rarecall import losses
+from rarecall.losses import _kernel
+from tests.test_losses import (
+    BY_ENTRY,
+    CASES,
+    LAW,
+    OCCURRENCES,
+    TOTAL,
+    call,
+    every_case,
+    function_of,
+    gradient,
+    named,
+    sample,
+)
+
+SHAPES = [(1, 1), (1, 7), (7, 1), (6, 4), (3, 1500), (40, 130), (300, 257)]
+SOFT = (-1.0, 0.0, 0.0, 0.2, 0.5, 0.9, 1.0)
+# Hard limits of temperatures and printed oddities are left to the formulas.
+FORMULA_ONLY = [
+    case for case in CASES if case[1].get("positive_temperature") == 0 or case[1].get("modulation") == "as-printed"
+]
+IN_KERNEL = [case for case in CASES if case not in FORMULA_ONLY]
+every_case_in_kernel = pytest.mark.parametrize("case", IN_KERNEL, ids=named)
+
+
+@pytest.fixture
+def formulas_only(monkeypatch):
+    monkeypatch.setattr(_kernel, "LIBRARY", None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def by_both(case, logits, targets, **more):
+    """Value and gradient of single precision, and those of the formula in double."""
+    single = call(case, logits.float(), targets, **more), gradient(case, logits.float(), targets, **more)
+    double = call(case, logits.float().double(), targets, **more)
+    return single, (double, gradient(case, logits.float().double(), targets, **more))
+
+
+def assert_equal(single, double):
+    torch.testing.assert_close(single[0].double(), double[0], rtol=2e-5, atol=2e-6)
+    # A gradient is compared with the largest one of its batch: entries add up in another order.
+    scale = double[1].abs().max().clamp(min=1e-6)
+    torch.testing.assert_close(single[1].double() / scale, double[1] / scale, rtol=1e-4, atol=1e-5)
+
+
+@every_case
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "batchmean"])
+def test_value_and_gradient_are_those_of_the_formula(case, shape, reduction):
+    logits, targets = sample(*shape, seed=len(str(case)), scale=3.0, labels=(-1, 0, 0, 0, 1))
+    assert_equal(*by_both(case, logits, targets, reduction=reduction))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] in BY_ENTRY], ids=named)
+def test_soft_targets_give_what_the_formula_gives(case):
+    logits, targets = sample(20, 33, scale=3.0, labels=SOFT)
+    assert_equal(*by_both(case, logits, targets))
+
+
+@every_case_in_kernel
+@LAW
+@given(
+    seed=st.integers(0, 10**6),
+    rows=st.integers(1, 9),
+    classes=st.integers(1, 40),
+    scale=st.sampled_from([0.1, 3.0, 20.0]),
+)
+def test_any_batch_gives_what_the_formula_gives(case, seed, rows, classes, scale):
+    logits, targets = sample(rows, classes, seed=seed, scale=scale)
+    assert_equal(*by_both(case, logits, targets))
+
+
+@every_case_in_kernel
+def test_equal_logits_give_what_the_formula_gives(case):
+    logits, targets = torch.zeros(8, 12, dtype=torch.float64), sample(8, 12)[1]
+    single, double = by_both(case, logits, targets)
+    if case[0] == "large-loss":  # which of equal entries are chosen is open
+        torch.testing.assert_close(single[0].double(), double[0], rtol=1e-5, atol=1e-6)
+    else:
+        assert_equal(single, double)
+
+
+@pytest.mark.skipif(_kernel.LIBRARY is None, reason="there was no compiler when the package was installed")
+@every_case
+def test_the_kernel_is_taken_where_it_can_be(case, monkeypatch):
+    taken = []
+    for name in ("pointwise", "ranking"):
+        original = getattr(_kernel, name)
+        monkeypatch.setattr(_kernel, name, lambda *args, own=original, **more: taken.append(1) or own(*args, **more))
+    logits, targets = sample(6, 4)
+    call(case, logits.float(), targets)
+    assert bool(taken) == (case not in FORMULA_ONLY)
+    taken.clear()
+    call(case, logits, targets)  # double precision
+    call(case, logits.float()[None], targets)  # leading dimensions
+    torch.func.grad(lambda z: call(case, z, targets))(logits.float())
+    assert not taken
+
+
+@every_case_in_kernel
+def test_second_derivatives_are_those_of_the_formula(case):
+    logits, targets = sample(5, 4)
+
+    def second(z):
+        z = z.detach().requires_grad_()
+        (first,) = torch.autograd.grad(call(case, z, targets), z, create_graph=True)
+        return torch.autograd.grad((first**2).sum(), z)[0]
+
+    torch.testing.assert_close(second(logits.float()).double(), second(logits), rtol=1e-3, atol=1e-5)
+
+
+@every_case_in_kernel
+def test_a_second_backward_pass_gives_the_same_gradient(case):
+    logits, targets = sample(5, 4)
+    leaf = logits.float().requires_grad_()
+    value = call(case, leaf, targets)
+    first = torch.autograd.grad(value, leaf, retain_graph=True)[0].clone()
+    again = torch.autograd.grad(value, leaf)[0]
+    torch.testing.assert_close(again, first, rtol=1e-4, atol=1e-6)
+
+
+@every_case_in_kernel
+def test_what_comes_down_is_multiplied_in(case):
+    logits, targets = sample(5, 4)
+    leaf = logits.float().requires_grad_()
+    (scaled,) = torch.autograd.grad(-3 * call(case, leaf, targets), leaf)
+    torch.testing.assert_close(scaled, -3 * gradient(case, logits.float(), targets))
+
+
+@every_case_in_kernel
+def test_a_gradient_is_the_callers_own(case):
+    """Nobody else holds it, so that changing it in place changes nothing."""
+    logits, targets = sample(5, 4)
+    leaf = logits.float().requires_grad_()
+    value = call(case, leaf, targets)
+    value.backward(retain_graph=True)
+    kept = leaf.grad.clone()
+    leaf.grad.zero_()
+    leaf.grad = None
+    value.backward()
+    torch.testing.assert_close(leaf.grad, kept, rtol=1e-4, atol=1e-6)
+
+
+@every_case_in_kernel
+def test_strided_logits_and_targets_give_the_same(case):
+    logits, targets = sample(6, 4)
+    strided, wide = logits.float().mT.contiguous().mT, targets.float().repeat_interleave(2, 1)[:, ::2]
+    assert torch.equal(call(case, strided, wide), call(case, logits.float(), targets))
+    assert torch.equal(gradient(case, strided, wide), gradient(case, logits.float(), targets))
+
+
+@every_case_in_kernel
+def test_is_deterministic_and_independent_of_earlier_calls(case):
+    logits, targets = sample(64, 300)
+    first = call(case, logits.float(), targets), gradient(case, logits.float(), targets)
+    call(case, 9 * logits.float(), targets)
+    again = call(case, logits.float(), targets), gradient(case, logits.float(), targets)
+    assert torch.equal(again[0], first[0])
+    assert torch.equal(again[1], first[1])
+
+
+@every_case_in_kernel
+def test_not_a_number_is_not_hidden(case):
+    logits, targets = sample(6, 4, labels=(0, 1))
+    logits[2, 1] = torch.nan
+    if case[0] == "large-loss":
+        targets[2, 1] = 1
+    assert call(case, logits.float(), targets).isnan()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # of PyTorch's own forward-mode formulas
+@every_case
+def test_forward_mode_gives_the_gradient_too(case):
+    logits, targets = sample(5, 4)
+    direction = sample(5, 4, seed=9)[0].float()
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(logits.float(), direction)
+        slope = torch.autograd.forward_ad.unpack_dual(call(case, dual, targets)).tangent
+    expected = (gradient(case, logits.float(), targets) * direction).sum()
+    torch.testing.assert_close(slope, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [{}, {"RARECALL_KERNEL": "0"}, {"ATEN_CPU_CAPABILITY": "avx2"}, {"ATEN_CPU_CAPABILITY": "default"}],
+    ids=str,
+)
+def test_every_level_of_vector_instructions_gives_the_same(levels):
+    code = (
+        "import torch; from rarecall import losses; torch.manual_seed(0);"
+        "z, y = 3 * torch.randn(30, 70), (torch.rand(30, 70) < 0.1).float();"
+        "print([f'{losses.build(n)(z, y).item():.5g}' for n in ('focal', 'asymmetric', 'two-way', 'dr', 'gr', 'circle')])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], env={**os.environ, **levels}, capture_output=True, text=True)
+    assert run.stderr == ""
+    torch.manual_seed(0)
+    z, y = 3 * torch.randn(30, 70), (torch.rand(30, 70) < 0.1).float()
+    names = ("focal", "asymmetric", "two-way", "dr", "gr", "circle")
+    printed = [float(value) for value in eval(run.stdout)]  # noqa: S307 - printed above
+    assert printed == pytest.approx([losses.build(name)(z, y).item() for name in names], rel=1e-4)
+
+
+# --- memory -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(_kernel.LIBRARY is None, reason="there was no compiler when the package was installed")
+@pytest.mark.parametrize("name", ["focal", "asymmetric", "soft-selection", "distributionally-robust", "two-way"])
+def test_forward_and_backward_hold_no_more_than_twice_the_logits(name):
+    logits, targets = torch.randn(256, 512, requires_grad=True), (torch.rand(256, 512) < 0.05).float()
+    with torch.profiler.profile(profile_memory=True) as profile:
+        function_of(name)(logits, targets).backward()
+    held = peak = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    size = logits.numel() * logits.element_size()
+    assert size <= peak <= 2 * size
+
+
+# --- the formulas without a kernel ----------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("formulas_only")
+@every_case
+def test_formulas_hold_in_single_precision_without_the_kernel(case):
+    logits, targets = sample(6, 4, scale=5.0)
+    value = call(case, logits.float(), targets)
+    torch.testing.assert_close(value.double(), call(case, logits.float().double(), targets), rtol=1e-5, atol=1e-6)
+
+
+def test_counts_may_be_anything_that_holds_numbers():
+    logits, targets = sample(6, 4)
+    expected = losses.class_balanced(logits.float(), targets, positives=torch.tensor(OCCURRENCES), total=TOTAL)
+    for counts in (OCCURRENCES, torch.tensor(OCCURRENCES, dtype=torch.float64), torch.tensor(OCCURRENCES)[None][0]):
+        assert torch.equal(losses.class_balanced(logits.float(), targets, positives=counts, total=TOTAL), expected)
+
+
+def test_weights_that_require_a_gradient_get_one():
+    logits, targets = sample(6, 4)
+    weight = torch.ones(4, requires_grad=True)
+    losses.binary_cross_entropy(logits.float(), targets, pos_weight=weight).backward()
+    terms = torch.where(targets > 0, F.softplus(-logits), 0.0).sum(0) / (targets >= 0).sum()
+    torch.testing.assert_close(weight.grad.double(), terms, rtol=1e-5, atol=1e-6)
