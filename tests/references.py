@@ -234,7 +234,7 @@ def multi_similarity(
     ways: str = "sample",
     reduction: str = "mean",
 ) -> float | list[float]:
-    """softplus of the smooth maximum of -z over positives, plus that of z over negatives."""
+    """Softplus of the smooth maximum of -z over positives, plus that of z over negatives."""
 
     def value(positives: list[float], negatives: list[float]) -> float:
         total = 0.0
@@ -321,7 +321,7 @@ def hard_selection(
     for z_row, y_row in zip(logits, targets, strict=True):
         known = [(z, y) for z, y in zip(z_row, y_row, strict=True) if y >= 0]
         hardness = [-(1 - y) * math.log(1 - sigmoid(z)) if y >= 0 else -1.0 for z, y in zip(z_row, y_row, strict=True)]
-        selected = sorted(range(len(z_row)), key=lambda c: -hardness[c])[:k]  # noqa: B023 - used at once
+        selected = sorted(range(len(z_row)), key=lambda c: -hardness[c])[:k]
         positive += math.fsum(-y * math.log(sigmoid(z)) for z, y in known)
         positives += math.fsum(y for _, y in known)
         negative += math.fsum(max(hardness[c], 0.0) for c in selected)
@@ -464,7 +464,7 @@ def distribution_balanced(
     balance: float = 2.0,
     reduction: str = "mean",
 ) -> float | list[float]:
-    """balance · (1 - e^{-BCE})^γ · w · BCE of the shifted and, for negatives, scaled logit."""
+    """Balance · (1 - e^{-BCE})^γ · w · BCE of the shifted and, for negatives, scaled logit."""
     terms: list[Term] = []
     for z_row, y_row in zip(logits, targets, strict=True):
         rarity = math.fsum(max(y, 0.0) / n for y, n in zip(y_row, positives, strict=True))
@@ -623,7 +623,7 @@ def generalized_robust(
     q3: float = 1.0,
     reduction: str = "mean",
 ) -> float | list[float]:
-    """v [k (1 - p^q2) / q2 + (1 - k)(1 - (1 - p)^q3) / q3] for unknown, cross-entropy for known."""
+    """V [k (1 - p^q2) / q2 + (1 - k)(1 - (1 - p)^q3) / q3] for unknown, cross-entropy for known."""
     terms: list[Term] = []
     for _, z, y in entries(logits, targets):
         p = sigmoid(z)

@@ -1,9 +1,7 @@
 """Laws that hold for every loss, and the limits and values that hold for one."""
 
-import copy
 import inspect
 import itertools
-import pickle
 
 import hypothesis.strategies as st
 import jaxtyping

@@ -6,7 +6,7 @@ four ideas, and each has its file: a term for each entry (`_pointwise`), correct
 for unknown labels (`_unknown`).
 """
 
-from rarecall.losses._build import build, canonical, names
+from rarecall.losses._build import build, names, preview
 from rarecall.losses._frequency import (
     attribute_weighted_cross_entropy,
     class_balanced,
@@ -52,7 +52,6 @@ __all__ = [
     "attribute_weighted_cross_entropy",
     "binary_cross_entropy",
     "build",
-    "canonical",
     "circle",
     "class_balanced",
     "distribution_balanced",
@@ -70,6 +69,7 @@ __all__ = [
     "lsep",
     "multi_similarity",
     "names",
+    "preview",
     "reweighted_cross_entropy",
     "role",
     "soft_selection",

@@ -88,16 +88,16 @@ def build(name: str, *, labels: LabelsLike | None = None, check: bool = False, *
     return WeightedSum([(weight, _one(own, written, table, check)) for weight, own, written in parts])
 
 
-def canonical(text: str) -> str:
-    """Check an expression without data and return it as `repr` of the built loss would read.
+def preview(text: str) -> Loss:
+    """Build a loss on placeholder labels, to check its text and to look at it before there are data.
 
     Raises:
         OptionError: an unknown loss or option, or a value out of its range.
 
-    >>> canonical("dr+0.5*db( gamma = 1.0 )")
-    'distributionally-robust + 0.5 * distribution-balanced(gamma=1.0)'
+    >>> preview("dr+0.5*db( gamma = 1.0 )")
+    distributionally-robust + 0.5 * distribution-balanced(gamma=1.0)
     """
-    return repr(build(text, labels=torch.tensor([[1], [0], [-1]])))
+    return build(text, labels=torch.tensor([[1], [0], [-1]]))
 
 
 def _one(name: str, options: dict[str, Any], labels: Tensor | None, check: bool) -> FunctionLoss:

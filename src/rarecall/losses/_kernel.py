@@ -351,7 +351,7 @@ def _library() -> ctypes.CDLL:
 
 
 def _floats(values: Sequence[Option]) -> Any:
-    return (_FLOAT * 16)(*(float(value) for value in values))
+    return (_FLOAT * 16)(*(float(value + 0.0) for value in values))  # a number, not the text of one
 
 
 def _address(tensor: Tensor | None) -> int | None:

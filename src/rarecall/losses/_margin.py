@@ -6,7 +6,7 @@ every row, every column, or both ways at once; a loss says what to do with the t
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,37 +32,7 @@ WAYS = ("both", "sample", "class", "joint")
 ONE_WAY = ("sample", "class")
 TWO_WAYS = ("both", "sample", "class")
 DIMENSIONS = {"both": (-1, -2), "class": (-2,)}  # along which sets lie; along the rows otherwise
-LEFT_OUT = -1e30  # stands for -∞, with which exponentials are several times slower and softmax is NaN
-
-
-class _LogSumExp(torch.autograd.Function):
-    """`log Σ exp(v)` over one dimension, kept. Its gradient is the softmax, which `torch.logsumexp` does not use.
-
-    The gradient is made of differentiable operations on the input, so that second derivatives are right too.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(values: Tensor, dim: int) -> Tensor:
-        # The softmax at the maximum is 1 / Σ exp(v - max).
-        return values.amax(dim, keepdim=True) - values.softmax(dim).amax(dim, keepdim=True).log()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:  # noqa: ARG004
-        values, ctx.dim = inputs
-        ctx.save_for_backward(values)
-        ctx.save_for_forward(values)
-
-    @staticmethod
-    def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, None]:
-        (values,) = ctx.saved_tensors
-        return gradient[0] * values.softmax(ctx.dim), None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        (values,) = ctx.saved_tensors
-        return (tangents[0] * values.softmax(ctx.dim)).sum(ctx.dim, keepdim=True)
+LEFT_OUT = -1e30  # stands for -∞, of which a set of nothing else would have a gradient that is not a number
 
 
 def masked_logsumexp(values: Tensor, excluded: Tensor, dim: int, temperature: Option = 1.0) -> Tensor:
@@ -75,14 +45,14 @@ def masked_logsumexp(values: Tensor, excluded: Tensor, dim: int, temperature: Op
     kept = values.masked_fill(excluded, LEFT_OUT)
     scale = spread(temperature)
     if isinstance(scale, Tensor):
-        smooth = _LogSumExp.apply(kept / torch.where(scale > 0, scale, 1.0), dim)
+        smooth = (kept / torch.where(scale > 0, scale, 1.0)).logsumexp(dim, keepdim=True)
         result = torch.where(scale > 0, scale * smooth, kept.amax(dim, keepdim=True))
     elif scale == 0:
         result = kept.amax(dim, keepdim=True)
     elif scale == 1:
-        result = _LogSumExp.apply(kept, dim)
+        result = kept.logsumexp(dim, keepdim=True)
     else:
-        result = scale * _LogSumExp.apply(kept / scale, dim)
+        result = scale * (kept / scale).logsumexp(dim, keepdim=True)
     return torch.where(result <= LEFT_OUT / 2, -torch.inf, result)
 
 
@@ -128,11 +98,11 @@ def extremes(
         scores = [(values.flatten(-2)[..., None, :], out.flatten(-2)[..., None, :]) for values, out in scores]
     dims = DIMENSIONS.get(ways, (-1,))
     sizes = tuple(scores[0][0].shape[-3 - dim] for dim in dims)
-    pair = (
+    negative, positive = (
         torch.cat([masked_logsumexp(values, excluded, dim, temperature).squeeze(dim) for dim in dims], -1)
         for (values, excluded), temperature in zip(scores, temperatures, strict=True)
     )
-    return Hardest(*pair, sizes)
+    return Hardest(negative, positive, sizes)
 
 
 def rank(
@@ -542,7 +512,7 @@ def distributionally_robust(
         parts = [torch.zeros_like(sets.negative), sets.negative + sets.positive]
         if any(second):
             bounds = hardest(z, y, "class", negative=of_negatives, positive=-of_positives)
-            parts += [bound for bound, wanted in zip(bounds, second, strict=False) if wanted]
+            parts += [bound for bound, wanted in zip(bounds[:2], second, strict=True) if wanted]
         terms = torch.stack(torch.broadcast_tensors(*parts)).logsumexp(0)
         return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
 

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rarecall.errors import OptionError, ShapeError, unknown_name
 from rarecall.losses import _frequency, _margin, _pointwise, _unknown
-from rarecall.losses._shared import LabelsLike
+from rarecall.losses._shared import LabelsLike, Reduction
 
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     function.__name__.replace("_", "-"): function
@@ -57,12 +57,16 @@ class Loss(nn.Module):
         needs_scores: whether `update` has to be given the logits of all training items after each epoch.
     """
 
-    reduction: str = "mean"
+    reduction: Reduction = "mean"
     needs_rows: bool = False
     needs_scores: bool = False
 
     def forward(self, logits: Tensor, targets: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return the loss of (..., N, C) logits and targets; `rows` are the numbers (N,) of the training items."""
+        raise NotImplementedError
+
+    def meaning(self) -> Any:
+        """What the loss is, however it was written: equal for equal losses."""
         raise NotImplementedError
 
     def set_progress(self, fraction: float, epochs: int | None = None) -> None:
@@ -87,7 +91,7 @@ class FunctionLoss(Loss):
     ) -> None:
         super().__init__()
         self.name, self.options, self.check = name, dict(options), check
-        self.reduction = str(options.get("reduction", "mean"))
+        self.reduction = options.get("reduction", "mean")
         self.buffer_names = [
             option for option, value in options.items() if option in PER_CLASS or torch.is_tensor(value)
         ]
@@ -107,16 +111,23 @@ class FunctionLoss(Loss):
         given = {option: value for option, value in known.items() if value is not inspect.Parameter.empty}
         return {**given, **self.options}
 
+    def meaning(self) -> Any:
+        """What the loss is, however it was written: equal for equal losses."""
+        return self.name, self.all_options()
+
     def arguments(self) -> dict[str, Any]:
         """What the function is called with at present."""
         own = {option: value for option, value in self.options.items() if option not in self.own_options}
         return {**own, **{option: getattr(self, option) for option in self.buffer_names}}
 
     def forward(self, logits: Tensor, targets: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Return the loss of (..., N, C) logits and targets; it needs no `rows`."""
-        del rows
+        """Return the loss of (..., N, C) logits and targets; `rows` are the numbers (N,) of the training items."""
         if self.check:
             self.examine(logits, targets)
+        return self.compute(logits, targets, rows)
+
+    def compute(self, logits: Tensor, targets: Tensor, rows: Tensor | None) -> Tensor:  # noqa: ARG002 - of others
+        """The loss of a batch that was looked at if it was to be."""
         return FUNCTIONS[self.name](logits, targets, **self.arguments())
 
     def examine(self, logits: Tensor, targets: Tensor) -> None:
@@ -146,30 +157,39 @@ class WeightedSum(Loss):
         super().__init__()
         self.weights = [weight for weight, _ in parts]
         self.parts = nn.ModuleList(part for _, part in parts)
-        self.reduction = parts[0][1].reduction if len({part.reduction for _, part in parts}) == 1 else "mixed"
+        # Of parts that differ, whichever is not the mean.
+        self.reduction = next((part.reduction for _, part in parts if part.reduction != "mean"), "mean")
         self.needs_rows = any(part.needs_rows for _, part in parts)
         self.needs_scores = any(part.needs_scores for _, part in parts)
 
     def forward(self, logits: Tensor, targets: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return the loss of (..., N, C) logits and targets; `rows` are the numbers (N,) of the training items."""
-        values = [part(logits, targets, rows) for part in self.parts]
+        values = [part(logits, targets, rows) for part in self.losses()]
         total = torch.zeros((), dtype=values[0].dtype, device=logits.device)
         for weight, value in zip(self.weights, values, strict=True):
             total = total + (value if weight == 1 else weight * value)
         return total
 
+    def meaning(self) -> Any:
+        """What the loss is, however it was written: equal for equal losses."""
+        return [(weight, part.meaning()) for weight, part in zip(self.weights, self.losses(), strict=True)]
+
+    def losses(self) -> list[Loss]:
+        """The parts."""
+        return cast("list[Loss]", list(self.parts))
+
     def set_progress(self, fraction: float, epochs: int | None = None) -> None:
         """Say how much of the training is done: (e - 1) / T at the start of epoch e of T = `epochs`."""
-        for part in self.parts:
+        for part in self.losses():
             part.set_progress(fraction, epochs)
 
     def update(self, logits: Tensor) -> None:
         """Take note of the logits of all training items, (N, C), at the end of an epoch."""
-        for part in self.parts:
+        for part in self.losses():
             part.update(logits)
 
     def __repr__(self) -> str:
-        parts = zip(self.weights, self.parts, strict=True)
+        parts = zip(self.weights, self.losses(), strict=True)
         return " + ".join(repr(part) if weight == 1 else f"{weight:g} * {part!r}" for weight, part in parts)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rarecall.errors import OptionError, ShapeError
-from rarecall.losses import _unknown
+from rarecall.losses import _kernel, _unknown
 from rarecall.losses._modules import FunctionLoss
 from rarecall.losses._shared import check_range, require
 
@@ -41,7 +41,7 @@ class Remembering(FunctionLoss):
             raise ShapeError(
                 f"{self.name}: {given} for logits {tuple(logits.shape)}: pass rows=, the (N,) item numbers"
             )
-        if rows.device.type == "cpu" and len(rows) and (rows.min() < 0 or rows.max() >= items):
+        if _kernel.can_look_at(rows) and len(rows) and (rows.min() < 0 or rows.max() >= items):
             raise ShapeError(f"{self.name}: rows from {rows.min()} to {rows.max()}: there are {items} training items")
         return rows
 
@@ -77,6 +77,9 @@ class GeneralizedRobust(Scheduled):
                 len(pair) == 2 and all(isinstance(end, int | float) for end in pair)
             )
             require(numbers, option, value, "one number, or two between which it moves")
+        for end in (0.0, 1.0):
+            ways = {option: _between(self.moving[option], end) for option in ("w", "b", "mu", "sigma")}
+            _unknown.generalized_robust(torch.zeros(1, 1), torch.zeros(1, 1), **ways)
         require(self.moving["k"] in (None, "learned"), "k", self.moving["k"], "None or 'learned'")
         if self.moving["k"] == "learned":
             if labels is None:
@@ -98,12 +101,10 @@ class GeneralizedRobust(Scheduled):
         ways = {"w": first, "b": first, "mu": second, "sigma": second}
         return {**super().arguments(), **{option: _between(self.moving[option], way) for option, way in ways.items()}}
 
-    def forward(self, logits: Tensor, targets: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Return the loss of (..., N, C) logits and targets."""
+    def compute(self, logits: Tensor, targets: Tensor, rows: Tensor | None) -> Tensor:
+        """The loss of a batch; the probability is learnt or follows from the score."""
         if self.moving["k"] is None:
-            return super().forward(logits, targets, rows)
-        if self.check:
-            self.examine(logits, targets)
+            return super().compute(logits, targets, rows)
         k = torch.sigmoid(self.k_weight * torch.sigmoid(logits.detach()) + self.k_bias)
         return _unknown.generalized_robust(logits, targets, **self.arguments(), k=k)
 
@@ -112,6 +113,12 @@ class SelfPaced(Scheduled):
     """`splc` that corrects labels from the second epoch on; its threshold is 0.6 if none is given (the authors')."""
 
     own_options: ClassVar[Mapping[str, Any]] = {"threshold": 0.6}
+
+    def __init__(
+        self, name: str, options: Mapping[str, Any], labels: Tensor | None = None, check: bool = False
+    ) -> None:
+        super().__init__(name, options, labels, check)
+        check_range("threshold", self.all_options()["threshold"], 0.0, 1.0)
 
     def arguments(self) -> dict[str, Any]:
         """What the function is called with at present."""
@@ -126,6 +133,7 @@ class LargeLoss(Scheduled, Remembering):
     """
 
     own_options: ClassVar[Mapping[str, Any]] = {"progress": None}
+    corrected: Tensor
 
     def __init__(
         self, name: str, options: Mapping[str, Any], labels: Tensor | None = None, check: bool = False
@@ -143,16 +151,16 @@ class LargeLoss(Scheduled, Remembering):
         moving = self.fraction * (self.epochs or 10)
         return {**super().arguments(), "progress": moving if fixed is None else fixed}
 
-    def forward(self, logits: Tensor, targets: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Return the loss of (N, C) logits and targets of the items `rows`."""
+    def compute(self, logits: Tensor, targets: Tensor, rows: Tensor | None) -> Tensor:
+        """The loss of (N, C) logits and targets of the items `rows`."""
         if not self.needs_rows:
-            return super().forward(logits, targets, rows)
+            return super().compute(logits, targets, rows)
         rows = self.rows_of(logits, rows, len(self.corrected))
         targets = torch.where(self.corrected[rows] & (targets < 0), torch.ones_like(targets), targets)
         if self.training and self.fraction > 0:
             share = self.all_options()["delta"]
             self.corrected[rows] |= _unknown.largest_losses(logits, targets, share)
-            return super().forward(logits, targets, rows)
+            return super().compute(logits, targets, rows)
         return _unknown.assume_negative(logits, targets, reduction=self.reduction)
 
 
@@ -165,6 +173,8 @@ class EntropyMaximization(Scheduled, Remembering):
     """
 
     own_options: ClassVar[Mapping[str, Any]] = {"pseudo_labels": False, "share": 0.9, "warmup": 1}
+    unknown: Tensor
+    soft: Tensor
 
     def __init__(
         self, name: str, options: Mapping[str, Any], labels: Tensor | None = None, check: bool = False
@@ -199,12 +209,12 @@ class EntropyMaximization(Scheduled, Remembering):
         chosen = (place < numbers) & candidates.isfinite()
         self.soft[chosen] = scores[chosen]
 
-    def forward(self, logits: Tensor, targets: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Return the loss of (N, C) logits and targets of the items `rows`."""
+    def compute(self, logits: Tensor, targets: Tensor, rows: Tensor | None) -> Tensor:
+        """The loss of (N, C) logits and targets of the items `rows`."""
         if self.needs_rows:
             soft = self.soft[self.rows_of(logits, rows, len(self.soft))]
             targets = torch.where(targets < 0, soft.to(logits.dtype), targets.to(logits.dtype))
-        return super().forward(logits, targets, rows)
+        return super().compute(logits, targets, rows)
 
 
 class Role(Remembering):
@@ -229,10 +239,8 @@ class Role(Remembering):
         start = torch.where(labels == 1, certain, torch.where(labels == 0, -certain, start))
         self.estimates = nn.Parameter(start)
 
-    def forward(self, logits: Tensor, targets: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Return the loss of (N, C) logits and targets of the items `rows`."""
-        if self.check:
-            self.examine(logits, targets)
+    def compute(self, logits: Tensor, targets: Tensor, rows: Tensor | None) -> Tensor:
+        """The loss of (N, C) logits and targets of the items `rows`."""
         rows = self.rows_of(logits, rows, len(self.estimates))
         return _unknown.role(logits, targets, estimates=self.estimates[rows], **self.arguments())
 

@@ -272,9 +272,9 @@ def large_loss(
         believed = _kernel.believe(z, y, _number(z, share), value)
     else:
         believed = torch.where(largest_losses(z, y, share), value, y.clamp(min=0))
-    if reduction != "mean":
-        return binary_cross_entropy(z, believed, reduction=reduction)
-    return binary_cross_entropy(z, believed, reduction="sum") / max(z.shape[-2] * z.shape[-1], 1)
+    if reduction == "mean":
+        return _observed(z, believed)
+    return binary_cross_entropy(z, believed, reduction=reduction)
 
 
 def largest_losses(logits: Tensor, targets: Tensor, share: float) -> Tensor:
@@ -366,6 +366,12 @@ def generalized_robust(
     return reduce_entries(z, y, formula, reduction, call=call, every=True)
 
 
+def _observed(z: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of the known entries, averaged over all."""
+    total: Tensor = binary_cross_entropy(z, y, reduction="sum")
+    return total / max(z.shape[-2] * z.shape[-1], 1)
+
+
 def _expected(
     z: Tensor,
     y: Tensor,
@@ -378,10 +384,10 @@ def _expected(
 
     `total` is the sum of the probabilities, if it is known already.
     """
-    entries, classes = max(z.shape[-2] * z.shape[-1], 1), max(z.shape[-1], 1)
+    classes = max(z.shape[-1], 1)
 
     def formula(z: Tensor) -> Tensor:
-        observed = binary_cross_entropy(z, y, reduction="sum") / entries
+        observed = _observed(z, y)
         taught = 0.0 if estimates is None else binary_cross_entropy(z, estimates)
         if not z.numel():
             return observed
@@ -394,7 +400,7 @@ def _expected(
     excess = total / z.shape[-2] - expected_positives
     options = (2 * excess / classes, 0.0 if estimates is None else 1.0)
     call = _kernel.Call(_kernel.EXPECTED, options, extras=estimates)
-    scale = factor / entries
+    scale = factor / y.numel()
     penalty = factor * (excess / classes) ** 2
     return _kernel.pointwise(z, y, call, (scale, scale, scale), False, formula, plus=penalty)
 

@@ -55,7 +55,7 @@ def train_head(job: Job, parts: Parts, protocol: Protocol) -> Run:
     """
     initial, order, dropout = (int(state) for state in np.random.SeedSequence(job.seed).generate_state(3))
     watch = Stopwatch()
-    loss = losses.build(job.loss)
+    loss = losses.build(job.loss, labels=parts.train.targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(initial)
         head = build_head(
@@ -66,16 +66,20 @@ def train_head(job: Job, parts: Parts, protocol: Protocol) -> Run:
         )
         torch.manual_seed(dropout)
         shuffler = torch.Generator().manual_seed(order)
-        optimizer = torch.optim.AdamW(head.parameters(), lr=job.rate, weight_decay=protocol.weight_decay, fused=True)
+        groups = [{"params": list(head.parameters())}, *loss.parameter_groups(job.rate)]
+        optimizer = torch.optim.AdamW(groups, lr=job.rate, weight_decay=protocol.weight_decay, fused=True)
         best, epoch, kept = -1.0, 0, _copy(head)
         train_loss: list[float] = []
         val_map: list[float] = []
         items = len(parts.train.features)
         schedule = cosine(job.rate, protocol.epochs, steps=-(-items // protocol.batch_size))
         for number, rates in enumerate(schedule, start=1):
+            loss.set_progress((number - 1) / protocol.epochs, protocol.epochs)
             with watch("training"):
                 batches = torch.randperm(items, generator=shuffler).split(protocol.batch_size)
                 mean = _train_epoch(head, loss, optimizer, parts.train, batches, rates)
+                if loss.needs_scores:
+                    loss.update(_logits(head, parts.train.features))
             with watch("evaluation"):
                 logits = _logits(head, parts.val.features)
                 if not (np.isfinite(mean) and bool(logits.isfinite().all())):
@@ -104,7 +108,7 @@ def train_head(job: Job, parts: Parts, protocol: Protocol) -> Run:
 
 def _train_epoch(
     head: nn.Module,
-    loss: nn.Module,
+    loss: losses.Loss,
     optimizer: torch.optim.Optimizer,
     part: Part,
     batches: Sequence[Tensor],
@@ -113,10 +117,12 @@ def _train_epoch(
     """One pass over the batches, each with its learning rate; returns the mean of their losses."""
     head.train()
     total = torch.zeros(())
+    faster = [group["lr"] / optimizer.param_groups[0]["lr"] for group in optimizer.param_groups]
     for rows, rate in zip(batches, rates, strict=True):
-        optimizer.param_groups[0]["lr"] = rate
+        for group, times in zip(optimizer.param_groups, faster, strict=True):
+            group["lr"] = rate * times
         optimizer.zero_grad(set_to_none=True)
-        value = loss(head(part.features[rows]), part.targets[rows])
+        value = loss(head(part.features[rows]), part.targets[rows], rows)
         value.backward()
         optimizer.step()
         total += value.detach()

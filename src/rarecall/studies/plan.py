@@ -89,11 +89,11 @@ def parse_losses(text: str) -> tuple[str, ...]:
     parts = [part.strip() for part in re.split(r",(?![^(]*\))", text) if part.strip()]
     if not parts:
         raise OptionError(f"no loss in {text!r}: name one or more of {', '.join(losses.names())}")
-    built = [losses.build(part) for part in parts]
-    if reduced := [loss for loss in built if "reduction" in loss.options]:
+    built = [losses.preview(part) for part in parts]
+    if reduced := [loss for loss in built if loss.reduction != "mean"]:
         raise OptionError(f"{reduced[0]}: a study trains on the mean: leave out reduction")
     expressions = tuple(repr(loss) for loss in built)
-    meanings = [(loss.name, loss.all_options()) for loss in built]
+    meanings = [loss.meaning() for loss in built]
     for place, meaning in enumerate(meanings):
         if meaning in meanings[:place]:
             raise OptionError(f"{expressions[place]} stands twice in the losses: name each once")

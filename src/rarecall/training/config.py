@@ -137,11 +137,16 @@ def training(recipe: Recipe, loss: str, *, rate: float | None = None, **rates: A
     """The recipe with a loss, its rates and a seed.
 
     Raises:
-        OptionError: an unknown loss or option, or a reduction that is not the mean.
+        OptionError: an unknown loss or option, a reduction that is not the mean, or a loss that remembers items.
     """
-    built = losses.build(loss)
-    if "reduction" in built.options:
+    built = losses.preview(loss)
+    if built.reduction != "mean":
         raise OptionError(f"{built}: training takes the mean: leave out reduction")
+    if built.needs_rows or list(built.parameters()):
+        raise OptionError(
+            f"{built}: learns something of each item or class besides the network: take it in a study of heads "
+            "(rarecall study without --finetune), or in a loop of your own"
+        )
     given = {name: value for name, value in rates.items() if value is not None}
     if recipe.head_only and "backbone_rate" in given:
         raise OptionError("backbone_rate: the backbone is frozen when only a head is trained: leave it out")

@@ -123,7 +123,7 @@ class _Loop:
         self.training, self.table, self.folder, self.listener = training, table, folder, listener
         self.fabric, self.checkpoint_seconds, self.forgiving = fabric, checkpoint_seconds, forgiving
         self.network = network.to(fabric.device)
-        self.loss = losses.build(training.loss).to(fabric.device)
+        self.loss = losses.build(training.loss, labels=table.labels[table.part("train")]).to(fabric.device)
         # A float16 scaler cannot undo its scale for a fused optimiser that is to be clipped.
         self.scaled = bool(fabric.strategy.precision.state_dict())
         self.plain = _optimizer(training, network, fused=not self.scaled)
@@ -185,6 +185,7 @@ class _Loop:
     def _train_epoch(self, epoch: int, stop_requested: threading.Event) -> None:
         self.order.epoch, self.order.start = epoch, self.progress.step - (epoch - 1) * self.steps
         self.network.train()
+        self.loss.set_progress((epoch - 1) / self.training.epochs, self.training.epochs)
         saved = time.monotonic()
         if self.order.start == self.steps:
             return

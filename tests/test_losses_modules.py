@@ -1,0 +1,628 @@
+"""Losses by name: expressions, sums, class counts, schedules, memories and parameters."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rarecall import losses
+from rarecall.errors import OptionError, ShapeError
+from rarecall.losses import build
+from tests import references
+from tests.test_losses import CASES, close, every_case, every_name, function_of, named, sample
+
+LABELS = sample(40, 4, seed=5)[1].to(torch.int8)
+EXPECTED = {"expected-positive", "role"}
+ROWS = torch.tensor([3, 0, 7, 9, 12, 39])
+
+
+def built(case, **more):
+    """The module of a case, on the labels of forty items."""
+    name, options = case
+    needed = {"expected_positives": 1.5} if name in EXPECTED else {}
+    return build(name, labels=LABELS, **needed, **options, **more)
+
+
+def counted(name):
+    """What a loss function takes from those labels."""
+    counts = {"positives": (LABELS > 0).sum(0), "total": (LABELS >= 0).sum(0)}
+    wanted = function_of(name).__code__.co_varnames
+    return {option: value for option, value in counts.items() if option in wanted}
+
+
+# Modules that do something of their own, tested further down.
+STATEFUL = ("generalized-robust", "splc", "large-loss", "entropy-maximization", "role")
+every_plain_case = pytest.mark.parametrize("case", [case for case in CASES if case[0] not in STATEFUL], ids=named)
+
+
+@every_plain_case
+def test_a_built_loss_is_the_function_with_its_options(case):
+    name, options = case
+    needed = {"expected_positives": 1.5} if name in EXPECTED else {}
+    batch = sample(6, 4)
+    expected = function_of(name)(*batch, **counted(name), **needed, **options)
+    close(built(case)(*batch), expected, rtol=1e-6)
+
+
+@every_case
+def test_a_built_loss_reads_like_the_call_that_builds_it(case):
+    module = built(case)
+    again = build(repr(module), labels=LABELS)
+    assert repr(again) == repr(module)
+    batch = sample(6, 4)
+    assert torch.equal(again(*batch, ROWS), module(*batch, ROWS))
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_every_loss_can_be_looked_at_before_there_are_data(name):
+    needed = "(expected_positives=1.5)" if name in EXPECTED else ""
+    assert repr(losses.preview(name + needed)) == name + needed
+
+
+def test_repr_is_the_name_with_the_options_given():
+    assert repr(build("two-way")) == "two-way"
+    assert repr(build("focal", gamma=1.0, alpha=0.5)) == "focal(gamma=1.0, alpha=0.5)"
+    assert repr(build("two-way(ways='sample')")) == "two-way(ways='sample')"
+
+
+@pytest.mark.parametrize(
+    "text", ["focal(gamma=1.0,alpha=0.5)", " focal ( gamma = 1.0, alpha = 0.5 ) ", "focal(alpha=0.5, gamma=1.0,)"]
+)
+def test_options_may_stand_in_the_name(text):
+    assert build(text).options == {"gamma": 1.0, "alpha": 0.5}
+
+
+def test_options_in_the_call_add_to_and_override_those_in_the_name():
+    module = build("focal(gamma=1.0, alpha=0.5)", gamma=3.0, reduction="sum")
+    assert module.options == {"gamma": 3.0, "alpha": 0.5, "reduction": "sum"}
+
+
+@pytest.mark.parametrize(
+    ("short", "name"),
+    [
+        ("bce", "binary-cross-entropy"),
+        ("cross-entropy", "binary-cross-entropy"),
+        ("asl", "asymmetric"),
+        ("dr", "distributionally-robust"),
+        ("softmax", "softmax-regression"),
+        ("wan", "weak-assume-negative"),
+        ("gr", "generalized-robust"),
+    ],
+)
+def test_short_names_stand_for_the_full_ones(short, name):
+    assert repr(build(short)) == name
+    assert build(f"{short}(reduction='sum')").name == name
+
+
+def test_an_unknown_loss_is_refused_with_the_nearest_and_the_known_ones():
+    known = ", ".join(losses.names())
+    with pytest.raises(OptionError) as error:
+        build("two-wya")
+    assert str(error.value) == f"unknown loss 'two-wya': did you mean 'two-way'? Known: {known}"
+
+
+def test_an_unknown_option_is_refused_with_the_nearest_and_the_known_ones():
+    with pytest.raises(OptionError) as error:
+        build("focal", gama=1.0)
+    known = "alpha, gamma, modulation, reduction"
+    assert str(error.value) == f"focal: unknown option 'gama': did you mean 'gamma'? Known: {known}"
+
+
+@every_name
+@pytest.mark.parametrize("option", ["logits", "targets"])
+def test_the_tensors_are_not_options(name, option):
+    with pytest.raises(OptionError, match=f"unknown option '{option}'"):
+        build(name, **{option: torch.zeros(1, 1)})
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("focal", {"gamma": "high"}),
+        ("focal", {"gamma": None}),
+        ("focal", {"gamma": [1.0, 2.0]}),
+        ("focal", {"modulation": 3}),
+        ("binary-cross-entropy", {"pos_weight": "2"}),
+        ("binary-cross-entropy", {"pos_weight": [1.0, "2"]}),
+        ("generalized-robust", {"q2": "0.01"}),
+        ("hard-selection", {"ratio": None}),
+        ("asymmetric", {"margin": None}),
+        ("two-way", {"bias": "0"}),
+        ("two-way", {"ways": None}),
+        ("distributionally-robust", {"positive_gamma": "7"}),
+        ("two-way", {"reduction": 1}),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_refused_with_the_whole_expression(name, options):
+    with pytest.raises(OptionError) as error:
+        build(name, **options)
+    ((option, value),) = options.items()
+    assert str(error.value) == f"{name}({option}={value!r}): an option has a value of the wrong type"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "focal(gamma=1.0",
+        "focal(gamma)",
+        "focal(1.0)",
+        "focal(gamma=open('x'))",
+        "focal(gamma=1.0).name",
+        "focal(gamma=1.0)(alpha=0.5)",
+        "focal(gamma=1.0, gamma=2.0)",
+        "focal(gamma={[]: 1})",
+        "focal(",
+        "focal + focal(1.0)",
+        "two * focal",
+    ],
+)
+def test_an_expression_that_is_not_one_call_with_plain_values_is_refused(text):
+    with pytest.raises(OptionError, match="cannot read the loss"):
+        build(text)
+
+
+def test_tensor_options_are_buffers_that_move_and_convert_with_the_module():
+    module = build("focal", gamma=torch.tensor([0.0, 2.0]), alpha=0.25)
+    assert list(module.state_dict()) == ["gamma"]
+    assert module.to(torch.float64).gamma.dtype == torch.float64
+    assert module.to("meta").gamma.device.type == "meta"
+
+
+def test_tensor_options_may_be_on_another_device_from_the_start():
+    module = build("focal", gamma=torch.ones(2, device="meta"), alpha=torch.ones(2, device="meta"))
+    assert module(torch.zeros(3, 4, device="meta"), torch.zeros(3, 4, device="meta")).shape == (2,)
+
+
+def test_the_loss_is_computed_with_the_buffer_as_it_stands():
+    batch = sample(6, 4)
+    module = build("focal", gamma=torch.tensor(2.0))
+    module.load_state_dict({"gamma": torch.tensor(0.0)})
+    close(module(*batch), losses.binary_cross_entropy(*batch))
+
+
+def test_the_loss_is_computed_with_the_buffer_after_it_moved():
+    batch = sample(6, 4)
+    module = build("two-way", positive_temperature=torch.tensor([1.0, 2.0])).to(torch.float64)
+    module.positive_temperature.mul_(2)
+    close(module(*batch), losses.two_way(*batch, positive_temperature=torch.tensor([2.0, 4.0])))
+
+
+@every_case
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+def test_a_built_loss_can_be_copied_and_pickled(case, copied):
+    module = built(case)
+    module.set_progress(0.5, 10)
+    twin = copied(module)
+    assert repr(twin) == repr(module)
+    batch = sample(6, 4)
+    assert torch.equal(twin(*batch, ROWS), module(*batch, ROWS))
+
+
+@every_case
+def test_a_built_loss_compiles_to_one_graph(case):
+    torch._dynamo.reset()
+    module = built(case)
+    logits, targets = sample(6, 4)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    for dtype in (torch.float64, torch.float32):
+        leaf, twin = (logits.to(dtype, copy=True).requires_grad_() for _ in range(2))
+        module(leaf, targets, ROWS).backward()
+        compiled(twin, targets, ROWS).backward()
+        close(twin.grad.double(), leaf.grad.double(), rtol=1e-4, atol=1e-6)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_autocast_does_not_touch_the_loss(case, dtype):
+    module, (logits, targets) = built(case), sample(6, 4)
+    half = logits.to(dtype)
+    expected = module(half, targets, ROWS)
+    with torch.autocast("cpu", dtype=dtype):
+        assert torch.equal(module(half, targets, ROWS), expected)
+
+
+def test_a_copy_has_its_own_tensor_options():
+    module = build("binary-cross-entropy", pos_weight=torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    twin = copy.deepcopy(module)
+    twin.pos_weight.zero_()
+    assert isinstance(module.pos_weight, Tensor)
+    assert module.pos_weight.tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert twin(*sample(6, 4)) < module(*sample(6, 4))
+
+
+# --- sums ---------------------------------------------------------------------------------------------------
+
+
+def test_a_sum_is_the_sum_of_its_parts():
+    module = build("distributionally-robust + 0.5 * focal(gamma=1.0)")
+    batch = sample(6, 4)
+    close(module(*batch), losses.distributionally_robust(*batch) + 0.5 * losses.focal(*batch, gamma=1.0))
+
+
+def test_the_parts_of_a_sum_are_bound_to_the_labels_and_to_the_progress():
+    module = build("dr + db + 2 * gr", labels=LABELS)
+    module.set_progress(0.5, 10)
+    robust = build("gr")
+    robust.set_progress(0.5, 10)
+    batch = sample(6, 4)
+    balanced = losses.distribution_balanced(*batch, **counted("distribution-balanced"))
+    close(module(*batch), losses.distributionally_robust(*batch) + balanced + 2 * robust(*batch), rtol=1e-6)
+
+
+def test_a_sum_reads_as_it_is_written():
+    module = build(" dr+0.5*db(gamma=None) + splc(unknown='absent')", labels=LABELS)
+    text = "distributionally-robust + 0.5 * distribution-balanced(gamma=None) + splc(unknown='absent')"
+    assert repr(module) == text
+    assert repr(build(text, labels=LABELS)) == text
+
+
+def test_a_sum_takes_no_options_beside_it():
+    with pytest.raises(OptionError, match="is a sum: write options in it"):
+        build("focal + two-way", gamma=1.0)
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "inf", "nan"])
+def test_a_weight_is_above_zero(weight):
+    with pytest.raises(OptionError, match="must be above 0"):
+        build(f"{weight} * focal + two-way")
+
+
+def test_losses_mean_the_same_however_they_are_written():
+    assert losses.preview("focal").meaning() == losses.preview("focal(gamma=2.0)").meaning()
+    assert losses.preview("dr + bce").meaning() == losses.preview("distributionally-robust+1*cross-entropy").meaning()
+    assert losses.preview("focal(gamma=1.0)").meaning() != losses.preview("focal").meaning()
+
+
+# --- class counts -------------------------------------------------------------------------------------------
+
+
+COUNTING = [name for name in losses.names() if counted(name)]
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_counts_are_taken_from_labels_of_any_kind(name):
+    batch = sample(6, 4)
+    values = [build(name, labels=labels)(*batch) for labels in (LABELS, LABELS.numpy(), LABELS.tolist())]
+    assert torch.equal(values[0], values[1])
+    assert torch.equal(values[0], values[2])
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_counts_move_and_are_saved_with_the_module(name):
+    module = build(name, labels=LABELS)
+    assert module.state_dict()["positives"].tolist() == (LABELS > 0).sum(0).tolist()
+    assert module.to("meta").positives.device.type == "meta"
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_counts_given_by_hand_are_those_that_count(name):
+    wanted = list(counted(name))
+    given = {"positives": [1, 2, 3, 4], "total": 50}
+    given = {option: given[option] for option in wanted}
+    batch = sample(6, 4)
+    expected = function_of(name)(*batch, **{**given, "positives": torch.tensor(given["positives"])})
+    close(build(name, labels=LABELS, **given)(*batch), expected, rtol=1e-6)
+    written = ", ".join(f"{option}={value}" for option, value in given.items())
+    assert repr(build(name, **given)) == f"{name}({written})"
+    close(build(f"{name}({written})")(*batch), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_missing_counts_are_asked_for(name):
+    what = " and ".join(counted(name))
+    with pytest.raises(OptionError, match=f"^{name} needs {what}: pass labels=table.labels, or give them$"):
+        build(name)
+
+
+@pytest.mark.parametrize("name", ["expected-positive", "role"])
+def test_a_missing_number_of_positives_is_asked_for(name):
+    with pytest.raises(OptionError, match=f"^{name} needs expected_positives: give expected_positives=$"):
+        build(name, labels=LABELS)
+
+
+@pytest.mark.parametrize("name", [name for name in COUNTING if "total" in counted(name)])
+def test_more_positives_than_items_are_refused(name):
+    with pytest.raises(OptionError, match="positives of class 2 are 9 of total=8: must be from 0 to the total"):
+        function_of(name)(*sample(3, 4), positives=torch.tensor([1, 2, 9, 3]), total=8)
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_counts_of_other_classes_are_refused(name):
+    options = {**counted(name), "positives": torch.tensor([1, 2, 3])}
+    with pytest.raises(ShapeError, match="positives has 3 classes, the logits 4"):
+        function_of(name)(*sample(3, 4), **options)
+    with pytest.raises(ShapeError, match="has 4 classes, the logits 5"):
+        build(name, labels=LABELS)(*sample(3, 5))
+
+
+@pytest.mark.parametrize("labels", [LABELS[0], torch.tensor([[1, 2]]), [[1, 0], [1]], "labels", 3], ids=str)
+def test_labels_that_are_no_label_matrix_are_refused(labels):
+    with pytest.raises(ShapeError, match=r"labels must be a matrix \(items, classes\) of 1, 0 and -1"):
+        build("class-balanced", labels=labels)
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_classes_without_positives_or_without_negatives_count_as_with_one(name):
+    labels = torch.tensor([[0, 1, -1, 1], [0, 1, -1, 0], [0, 1, -1, -1]])
+    logits, targets = sample(6, 4)
+    value = build(name, labels=labels)(logits.requires_grad_(), targets)
+    value.backward()
+    assert value.isfinite()
+    assert logits.grad.isfinite().all()
+
+
+# --- checking -----------------------------------------------------------------------------------------------
+
+
+@every_case
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_check_names_the_first_logit_that_is_not_finite(case, wrong):
+    logits, targets = sample(6, 4)
+    logits[2, 3] = logits[4, 0] = wrong
+    module = built(case, check=True)
+    with pytest.raises(ShapeError, match=rf"^{case[0]}: logits\[2, 3\] is {wrong:g}: must be a finite number"):
+        module(logits, targets, ROWS)
+    built(case)(logits, targets, ROWS)  # not looked at by default
+
+
+def test_check_names_the_first_target_that_is_no_label():
+    logits, targets = sample(3, 4)
+    targets[1, 2] = 2
+    with pytest.raises(ShapeError, match=r"targets\[1, 2\] is 2: must be 1, 0, -1 or between 0 and 1"):
+        build("focal", check=True)(logits, targets)
+
+
+def test_check_names_a_positive_of_a_class_that_has_none():
+    module = build("class-balanced", positives=[3, 0], total=9, check=True)
+    with pytest.raises(OptionError, match=r"class 1 is present in the batch, but positives\[1\] is 0"):
+        module(torch.zeros(2, 2), torch.tensor([[1, 0], [0, 1]]))
+
+
+def test_check_reaches_the_parts_of_a_sum():
+    with pytest.raises(ShapeError, match=r"logits\[0, 1\] is nan"):
+        build("focal + two-way", check=True)(torch.tensor([[0.0, torch.nan]]), torch.tensor([[1, 0]]))
+
+
+# --- schedules ----------------------------------------------------------------------------------------------
+
+
+SINGLE = (
+    torch.tensor([[2.0, -1.0, 0.5], [-0.5, 1.5, -2.0]], dtype=torch.float64),
+    torch.tensor([[1, -1, -1], [-1, 1, -1]]),
+)
+
+
+@pytest.mark.parametrize(("epoch", "expected"), [(1, 0.352213), (4, 0.353462), (8, 0.273348)])
+def test_generalized_robust_moves_as_the_authors_code_does(epoch, expected):
+    module = build("generalized-robust")
+    module.set_progress((epoch - 1) / 8, 8)
+    close(module(*SINGLE), expected, rtol=0, atol=2e-6)
+
+
+def test_generalized_robust_waits_for_the_warm_up():
+    module, first = build("generalized-robust(warmup=2)"), build("generalized-robust(w=0.0, mu=0.5, sigma=2.0)")
+    for epoch in (1, 2):
+        module.set_progress((epoch - 1) / 8, 8)
+        close(module(*SINGLE), first(*SINGLE))
+    module.set_progress(1 / 2, 8)
+    assert module(*SINGLE) != first(*SINGLE)
+
+
+def test_generalized_robust_moves_with_the_fraction_alone_if_the_epochs_are_not_told():
+    module = build("generalized-robust", w=(0.0, 10.0), b=(-2.0, -8.0))
+    module.set_progress(0.25)
+    expected = losses.generalized_robust(*SINGLE, w=2.5, b=-3.5, mu=0.575, sigma=1.625)
+    close(module(*SINGLE), expected)
+
+
+def test_generalized_robust_stands_still_with_static_options():
+    module = build("generalized-robust(w=1.0, b=-1.0, mu=0.7, sigma=1.0)")
+    before = module(*SINGLE)
+    module.set_progress(0.9, 10)
+    assert torch.equal(module(*SINGLE), before)
+
+
+def test_splc_corrects_from_the_second_epoch_on():
+    logits, targets = torch.tensor([[3.0, -3.0]]), torch.zeros(1, 2)
+    module = build("splc")
+    first = module(logits, targets)
+    module.set_progress(0.1, 10)
+    assert torch.equal(first, losses.splc(logits, targets))
+    assert torch.equal(module(logits, targets), losses.splc(logits, targets, threshold=0.6))
+
+
+@pytest.mark.parametrize("scheme", ["reject", "correct-temporarily"])
+def test_large_loss_believes_less_with_every_epoch(scheme):
+    logits, targets = sample(20, 10)
+    module = build("large-loss", scheme=scheme, delta=0.01)
+    assert torch.equal(module(logits, targets), losses.assume_negative(logits, targets))
+    for epoch in (2, 5):
+        module.set_progress((epoch - 1) / 10, 10)
+        expected = losses.large_loss(logits, targets, scheme=scheme, delta=0.01, progress=epoch - 1)
+        close(module(logits, targets), expected)
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("name", ["generalized-robust", "splc", "large-loss"])
+def test_progress_is_a_fraction(name, fraction):
+    with pytest.raises(OptionError, match="fraction"):
+        build(name).set_progress(fraction)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("generalized-robust(w='high')", "must be one number, or two between which it moves"),
+        ("generalized-robust(mu=(0.1, 0.2, 0.3))", "must be one number, or two"),
+        ("generalized-robust(k=0.5)", "must be None or 'learned'"),
+        ("generalized-robust(sigma=0.0)", "sigma=0.0: must be above 0"),
+        ("generalized-robust(sigma=(2.0, 0.0))", "sigma=0.0: must be above 0"),
+        ("large-loss(scheme='permanent')", "did you mean 'correct-permanently'"),
+        ("large-loss(delta=2.0)", "delta=2.0: must be from 0 to 1"),
+        ("splc(threshold=1.5)", "threshold=1.5: must be from 0 to 1"),
+        ("role(expected_positives=-1.0)", "expected_positives=-1.0: must be at least 0"),
+    ],
+)
+def test_options_of_modules_are_checked_when_they_are_built(text, message):
+    with pytest.raises(OptionError, match=message):
+        losses.preview(text)
+
+
+# --- memories and parameters --------------------------------------------------------------------------------
+
+
+def test_large_loss_corrects_permanently():
+    labels = torch.full((4, 2), -1)
+    module = build("large-loss(scheme='correct-permanently', delta=0.25)", labels=labels)
+    logits, rows = torch.tensor([[5.0, 0.0], [0.0, 1.0]]), torch.tensor([3, 1])
+    assert torch.equal(module(logits, labels[rows], rows), losses.assume_negative(logits, labels[rows]))
+    module.set_progress(0.1, 10)
+    module(logits, labels[rows], rows)
+    assert module.corrected.nonzero().tolist() == [[3, 0]]
+    module.eval()
+    corrected = torch.tensor([[1, -1], [-1, -1]])
+    assert torch.equal(module(-logits, labels[rows], rows), losses.assume_negative(-logits, corrected))
+    assert module.corrected.sum() == 1
+    assert build(repr(module), labels=labels).load_state_dict(module.state_dict())
+
+
+def test_role_starts_at_what_is_observed_and_uncertain_elsewhere():
+    module = build("role(expected_positives=1.5)", labels=torch.tensor([[1, 0, -1]] * 200))
+    start = module.estimates.sigmoid()
+    close(start[:, 0], torch.full((200,), 0.995), rtol=1e-5)
+    close(start[:, 1], torch.full((200,), 0.005), rtol=1e-4)
+    assert 0.4 <= start[:, 2].min() < 0.42
+    assert 0.58 < start[:, 2].max() <= 0.6
+
+
+def test_role_learns_the_estimates_of_the_items_it_sees():
+    labels = torch.tensor([[1, -1], [-1, 1], [-1, -1]])
+    module = build("role(expected_positives=1.0)", labels=labels)
+    before = module.estimates.detach().clone()
+    (group,) = module.parameter_groups(0.01)
+    assert group["lr"] == pytest.approx(0.1)
+    optimizer = torch.optim.SGD([{**group, "lr": 1.0}])
+    rows = torch.tensor([0, 1])
+    module(torch.tensor([[2.0, -2.0], [-2.0, 2.0]]), labels[rows], rows).backward()
+    optimizer.step()
+    moved = (module.estimates != before).any(1)
+    assert moved.tolist() == [True, True, False]
+
+
+def test_the_learned_probability_starts_at_the_authors_and_is_trained():
+    module = build("generalized-robust(k='learned')", labels=LABELS)
+    logits, targets = sample(6, 4)
+    close(
+        module(logits, targets), losses.generalized_robust(logits, targets, w=0.0, b=-2.0, mu=0.5, sigma=2.0), rtol=1e-6
+    )
+    module(logits, targets).backward()
+    unknown = (targets < 0).any(0)
+    assert torch.equal(module.k_weight.grad != 0, unknown)
+    assert torch.equal(module.k_bias.grad != 0, unknown)
+    assert [group["params"] for group in module.parameter_groups(0.1)] == [[module.k_weight, module.k_bias]]
+
+
+def test_pseudo_labels_are_the_lowest_scored_unknown_labels_of_each_class():
+    labels = torch.full((10, 2), -1)
+    labels[0] = 1
+    module = build("entropy-maximization(pseudo_labels=True, warmup=1)", labels=labels)
+    logits = torch.stack([torch.arange(10.0), -torch.arange(10.0)], 1)
+    module.set_progress(0.0, 4)
+    module.update(logits)
+    chosen = module.soft >= 0
+    assert chosen.nonzero().tolist() == [[1, 0], [2, 0], [8, 1], [9, 1]]  # floor(0.9 * 9 / 3) = 2 of each class
+    close(module.soft[chosen], logits[chosen].sigmoid(), rtol=1e-4)
+    rows = torch.tensor([1, 5])
+    soft = torch.tensor([[module.soft[1, 0], -1.0], [-1.0, -1.0]])
+    batch = sample(2, 2)[0].float()
+    assert torch.equal(module(batch, labels[rows], rows), losses.entropy_maximization(batch, soft))
+    module.update(logits)
+    assert (module.soft >= 0).sum(0).tolist() == [4, 4]
+
+
+def test_pseudo_labels_wait_for_the_warm_up():
+    module = build("entropy-maximization(pseudo_labels=True, warmup=3)", labels=torch.full((10, 2), -1))
+    module.set_progress(0.25, 8)  # the third epoch of eight
+    module.update(torch.randn(10, 2))
+    assert (module.soft >= 0).any()
+    early = build("entropy-maximization(pseudo_labels=True, warmup=4)", labels=torch.full((10, 2), -1))
+    early.set_progress(0.25, 8)
+    early.update(torch.randn(10, 2))
+    assert not (early.soft >= 0).any()
+
+
+MEMORIES = [
+    "large-loss(scheme='correct-permanently')",
+    "entropy-maximization(pseudo_labels=True)",
+    "role(expected_positives=1.5)",
+]
+
+
+@pytest.mark.parametrize("text", MEMORIES)
+def test_a_loss_that_remembers_items_asks_for_their_numbers(text):
+    module = build(text, labels=LABELS)
+    assert module.needs_rows
+    with pytest.raises(ShapeError, match=r"no rows for logits \(6, 4\): pass rows=, the \(N,\) item numbers"):
+        module(*sample(6, 4))
+    with pytest.raises(ShapeError, match=r"rows of shape \(5,\)"):
+        module(*sample(6, 4), ROWS[:5])
+    with pytest.raises(ShapeError, match="there are 40 training items"):
+        module(*sample(6, 4), ROWS + 1)
+
+
+@pytest.mark.parametrize("text", [*MEMORIES, "generalized-robust(k='learned')"])
+def test_a_loss_that_remembers_asks_for_labels(text):
+    with pytest.raises(OptionError, match=r"pass labels=table\.labels"):
+        build(text)
+
+
+@pytest.mark.parametrize("text", MEMORIES)
+def test_what_is_remembered_is_saved(text):
+    module, twin = (build(text, labels=LABELS) for _ in range(2))
+    for tensor in module.state_dict().values():
+        tensor.copy_(torch.ones_like(tensor))
+    twin.load_state_dict(module.state_dict())
+    assert all(bool((tensor == 1).all()) for tensor in twin.state_dict().values())
+
+
+def test_plain_losses_learn_nothing_and_need_nothing():
+    module = build("two-way")
+    assert module.parameter_groups(0.1) == []
+    assert not module.needs_rows
+    assert not module.needs_scores
+
+
+# --- single labels ------------------------------------------------------------------------------------------
+
+
+def test_hard_and_soft_selection_of_single_labels_are_the_papers_equations():
+    logits, labels = sample(6, 9)[0], torch.tensor([0, 3, 1, 8, 2, 0])
+    p = logits.sigmoid()
+    one_hot = F.one_hot(labels, 9)
+    positive = -p[torch.arange(6), labels].log()
+    negative = torch.where(one_hot == 0, -(1 - p).log(), 0.0)
+    hardest = negative.topk(4, 1).values.sum(1)
+    close(losses.hard_selection(logits, one_hot, beta=10.0, ratio=0.5), (positive + 10 / 4 * hardest).mean())
+    focused = (p**2 * negative).sum(1)
+    close(losses.soft_selection(logits, one_hot, beta=10.0), (positive + 10 / 8 * focused).mean())
+
+
+@pytest.mark.parametrize("ways", ["sample"])
+def test_softmax_regression_of_single_labels_is_the_softmax_cross_entropy(ways):
+    logits, labels = sample(6, 4)[0], torch.tensor([0, 3, 1, 1, 2, 0])
+    actual = losses.softmax_regression(logits, F.one_hot(labels, 4), ways=ways)
+    close(actual, F.cross_entropy(logits, labels))
+    close(losses.lsep(logits, F.one_hot(labels, 4)), F.cross_entropy(logits, labels))
+
+
+def test_the_references_have_every_loss():
+    assert all(hasattr(references, name.replace("-", "_")) for name in losses.names())
+
+
+def test_names_are_arrays_labels_too():
+    table = np.array([[1, 0], [0, 1], [-1, 1]], np.int8)
+    assert isinstance(build("ldam", labels=table).positives, Tensor)
