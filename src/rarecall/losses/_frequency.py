@@ -5,6 +5,8 @@ the number in which it is known: one number, or one for each class. A class with
 negative) counts as if it had one. `losses.build(name, labels=table.labels)` counts both.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,7 @@ from rarecall.losses._shared import (
     PerClass,
     Reduction,
     Targets,
+    Total,
     check_choice,
     check_range,
     per_class,
@@ -28,8 +31,16 @@ from rarecall.losses._shared import (
 MODES = ("by_class", "average_n", "average_w", "min_n")
 
 
-def class_counts(like: Tensor, positives: PerClass, total: PerClass | float) -> tuple[Tensor, Tensor]:
-    """Positives and negatives of each class, (..., 1, C), both at least 1.
+class Counts(NamedTuple):
+    """Positives, negatives and items of each class, (..., 1, C), all at least 1."""
+
+    positives: Tensor
+    negatives: Tensor
+    total: Tensor
+
+
+def class_counts(like: Tensor, positives: PerClass, total: Total) -> Counts:
+    """The counts as tensors like the logits.
 
     Raises:
         ShapeError: another number of classes than the logits have.
@@ -40,7 +51,7 @@ def class_counts(like: Tensor, positives: PerClass, total: PerClass | float) -> 
     absent = every - present
     if _kernel.can_look_at(present, absent) and absent.numel() and torch.minimum(present, absent).amin() < 0:
         raise _contradiction(present, absent)
-    return present.clamp(min=1), absent.clamp(min=1)
+    return Counts(present.clamp(min=1), absent.clamp(min=1), (present + absent).clamp(min=1))
 
 
 def _contradiction(present: Tensor, absent: Tensor) -> OptionError:
@@ -56,7 +67,7 @@ def reweighted_cross_entropy(
     targets: Targets,
     *,
     positives: PerClass,
-    total: PerClass | float,
+    total: Total,
     power: Option = 0.5,
     gamma: Option | None = None,
     balance: Option = 2.0,
@@ -88,9 +99,8 @@ def reweighted_cross_entropy(
     """
     check_range("power", power, 0.0)
     z, y = prepare(logits, targets)
-    n, others = class_counts(z, positives, total)
-    frequency = n / (n + others)
-    return _weighted(z, y, frequency ** -spread(power), gamma, balance, reduction)
+    n, _, every = class_counts(z, positives, total)
+    return _weighted(z, y, (every / n) ** spread(power), gamma, balance, reduction)
 
 
 def frequency_weighted_cross_entropy(
@@ -98,7 +108,7 @@ def frequency_weighted_cross_entropy(
     targets: Targets,
     *,
     positives: PerClass,
-    total: PerClass | float,
+    total: Total,
     reduction: Reduction = "mean",
 ) -> Tensor:
     r"""Cross-entropy whose positives weigh √(negatives / positives) of their class.
@@ -125,7 +135,7 @@ def frequency_weighted_cross_entropy(
     Reference: T. Kobayashi, Two-way multi-label loss, CVPR 2023, section 4.3.
     """
     z, y = prepare(logits, targets)
-    n, others = class_counts(z, positives, total)
+    n, others, _ = class_counts(z, positives, total)
     return binary_cross_entropy(z, y, pos_weight=(others / n).sqrt().squeeze(-2), reduction=reduction)
 
 
@@ -134,7 +144,7 @@ def attribute_weighted_cross_entropy(
     targets: Targets,
     *,
     positives: PerClass,
-    total: PerClass | float,
+    total: Total,
     reduction: Reduction = "mean",
 ) -> Tensor:
     r"""Cross-entropy as pedestrian attributes are usually weighted: the rarer kind of label weighs more.
@@ -159,8 +169,8 @@ def attribute_weighted_cross_entropy(
     scenarios, ACPR 2015.
     """
     z, y = prepare(logits, targets)
-    n, others = class_counts(z, positives, total)
-    rate = n / (n + others)
+    n, _, every = class_counts(z, positives, total)
+    rate = n / every
     present_weight, absent_weight = torch.exp(1 - rate), torch.exp(rate)
 
     def formula(z: Tensor) -> Terms:
@@ -176,7 +186,7 @@ def class_balanced(
     targets: Targets,
     *,
     positives: PerClass,
-    total: PerClass | float,
+    total: Total,
     beta: Option = 0.9,
     mode: str = "by_class",
     gamma: Option | None = 2.0,
@@ -214,7 +224,7 @@ def class_balanced(
     check_choice("mode", mode, MODES)
     check_range("beta", beta, 0.0, 1.0)
     z, y = prepare(logits, targets)
-    n, others = class_counts(z, positives, total)
+    n, _, items = class_counts(z, positives, total)
     decay = spread(beta)
 
     def weight(number: Tensor) -> Tensor:
@@ -226,7 +236,7 @@ def class_balanced(
     number = present.sum(-1, keepdim=True)
     if not y.shape[-1]:
         return _weighted(z, y, n, gamma, balance, reduction)
-    every = (n + others).amax(-1, keepdim=True)
+    every = items.amax(-1, keepdim=True)
     if mode == "average_n":
         of_row = weight(torch.where(number > 0, (present * n).sum(-1, keepdim=True) / number.clamp(min=1e-6), every))
     elif mode == "average_w":
@@ -243,7 +253,7 @@ def distribution_balanced(
     targets: Targets,
     *,
     positives: PerClass,
-    total: PerClass | float,
+    total: Total,
     alpha: Option = 0.1,
     beta: Option = 10.0,
     mu: Option = 0.2,
@@ -283,7 +293,7 @@ def distribution_balanced(
         OptionError: an option out of its range, or more positives than items.
 
     >>> distribution_balanced(torch.zeros(1, 2), torch.tensor([[1, 0]]), positives=torch.tensor([9, 1]), total=10)
-    tensor(0.1893)
+    tensor(0.2518)
 
     Reference: T. Wu et al., Distribution-balanced loss for multi-label classification in long-tailed datasets,
     ECCV 2020.
@@ -292,7 +302,7 @@ def distribution_balanced(
     check_range("gamma", gamma, 0.0)
     check_range("negative_scale", negative_scale, 0.0, above=True)
     z, y = prepare(logits, targets)
-    n, others = class_counts(z, positives, total)
+    n, others, _ = class_counts(z, positives, total)
     scale, factor = spread(negative_scale), 1.0 if gamma is None else spread(balance)
     bias = -torch.log(others / n) * spread(init_bias) / scale
     rarity = 1 / n
@@ -350,7 +360,7 @@ def ldam(
     check_range("max_margin", max_margin, 0.0)
     check_range("scale", scale, 0.0, above=True)
     z, y = prepare(logits, targets)
-    n, _ = class_counts(z, positives, torch.inf)
+    n = class_counts(z, positives, torch.inf).positives
     rarest = n.amin(-1, keepdim=True) if n.shape[-1] else n
     margins = spread(max_margin) * (n / rarest) ** -0.25
     pace = spread(scale)

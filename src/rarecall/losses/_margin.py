@@ -357,7 +357,7 @@ def circle(
         OptionError: an option out of its range, or `none` with `both`.
 
     >>> circle(torch.tensor([[4.0, -4.0]]), torch.tensor([[1, 0]]))
-    tensor(0.0285)
+    tensor(0.0185)
 
     Reference: Y. Sun et al., Circle loss: a unified perspective of pair similarity optimization, CVPR 2020.
     """

@@ -17,6 +17,7 @@ Logits = Float[Tensor, "*#batch samples classes"]
 Targets = Shaped[Tensor, "*#batch samples classes"]
 Option = float | Float[Tensor, "..."]
 PerClass = Shaped[Tensor, "..."] | Sequence[float]
+Total = PerClass | int | float
 LabelsLike = Any  # a label matrix as a tensor, an array or nested lists
 
 

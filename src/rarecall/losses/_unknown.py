@@ -341,7 +341,7 @@ def generalized_robust(
         OptionError: an option out of its range.
 
     >>> generalized_robust(torch.tensor([[0.0, 0.0]]), torch.tensor([[1, -1]]), reduction="none")
-    tensor([[0.6931, 0.4631]])
+    tensor([[0.6931, 0.4605]])
 
     Reference: Y. Chen et al., Boosting single positive multi-label classification with generalized robust loss,
     IJCAI 2024 (arXiv:2405.03501).
