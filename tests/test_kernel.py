@@ -267,3 +267,16 @@ def test_weights_that_require_a_gradient_get_one():
     losses.binary_cross_entropy(logits.float(), targets, pos_weight=weight).backward()
     terms = torch.where(targets > 0, F.softplus(-logits), 0.0).sum(0) / (targets >= 0).sum()
     torch.testing.assert_close(weight.grad.double(), terms, rtol=1e-5, atol=1e-6)
+
+
+@every_case_in_kernel
+def test_the_number_of_threads_does_not_change_a_bit(case):
+    logits, targets = sample(70, 300)
+    results = []
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        results.append((call(case, logits.float(), targets), gradient(case, logits.float(), targets)))
+    torch.set_num_threads(2)
+    for value, slope in results[1:]:
+        assert torch.equal(value, results[0][0])
+        assert torch.equal(slope, results[0][1])

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -626,3 +627,9 @@ def test_the_references_have_every_loss():
 def test_names_are_arrays_labels_too():
     table = np.array([[1, 0], [0, 1], [-1, 1]], np.int8)
     assert isinstance(build("ldam", labels=table).positives, Tensor)
+
+
+def test_the_page_about_losses_has_every_one_of_them_and_its_example_runs():
+    text = (Path(__file__).parent.parent / "docs" / "losses.md").read_text()
+    assert [name for name in losses.names() if f"\n| `{name}` |" not in text] == []
+    exec(text.partition("```python\n")[2].partition("```")[0], {})

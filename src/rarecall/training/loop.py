@@ -207,7 +207,7 @@ class _Loop:
         for group, rate in zip(self.plain.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.optimizer.zero_grad(set_to_none=True)
-        value = self.loss(self.wrapped(batch.inputs), batch.targets)
+        value = self.loss(*_readable(batch, self.wrapped(batch.inputs)))
         self.fabric.backward(value)
         mean, norm = float(value.detach()), self._gradient_norm()
         if not np.isfinite(mean) or not (np.isfinite(norm) or self.scaled):  # the scaler leaves out such a step
@@ -282,6 +282,14 @@ class _Loop:
             f"moments before it are in {self.folder} as "
             "not-finite-items.txt and not-finite.safetensors: try a lower --rate, or --clip 1, with another --out"
         )
+
+
+def _readable(batch: Batch, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits and targets of the images that could be read: a rule for unknown labels would learn from the others."""
+    if not batch.unreadable:
+        return logits, batch.targets
+    places = [place for place, row in enumerate(batch.rows) if int(row) not in batch.unreadable]
+    return logits[places], batch.targets[places]
 
 
 def _optimizer(training: Training, network: Classifier, fused: bool) -> torch.optim.Optimizer:

@@ -319,20 +319,27 @@ double one_row(const Problem& problem, int64_t row, float* gradient) {
   return total;
 }
 
+// Adding in one order gives the same bits with any number of threads.
+double in_order(const std::vector<double>& parts) {
+  double total = 0;
+  for (const double part : parts) total += part;
+  return total;
+}
+
 template <class Loss, bool EXTRA = false>
 double all_rows(const Problem& problem, int threads) {
-  double total = 0;
-#pragma omp parallel num_threads(threads) reduction(+ : total) if (problem.rows * problem.columns > WORTH_A_THREAD)
+  std::vector<double> totals(problem.rows);
+#pragma omp parallel num_threads(threads) if (problem.rows * problem.columns > WORTH_A_THREAD)
   {
     std::vector<float> unwanted(problem.gradient ? 0 : problem.columns);
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < problem.rows; ++row) {
       float* gradient = problem.gradient ? problem.gradient + row * problem.columns : unwanted.data();
-      total += problem.classes ? one_row<Loss, true, EXTRA>(problem, row, gradient)
-                               : one_row<Loss, false, EXTRA>(problem, row, gradient);
+      totals[row] = problem.classes ? one_row<Loss, true, EXTRA>(problem, row, gradient)
+                                    : one_row<Loss, false, EXTRA>(problem, row, gradient);
     }
   }
-  return total;
+  return in_order(totals);
 }
 
 template <class Loss>
@@ -798,8 +805,8 @@ void rarecall_select(const float* logits, const float* targets, int64_t rows, in
 
 // The sigmoids, unless `probabilities` is null, and their sum.
 double rarecall_probability(const float* logits, int64_t entries, float* probabilities, int32_t threads) {
-  double total = 0;
-#pragma omp parallel for schedule(static) reduction(+ : total) num_threads(threads) if (entries > WORTH_A_THREAD)
+  std::vector<double> totals((entries + CHUNK - 1) / CHUNK);
+#pragma omp parallel for schedule(static) num_threads(threads) if (entries > WORTH_A_THREAD)
   for (int64_t chunk = 0; chunk < (entries + CHUNK - 1) / CHUNK; ++chunk) {
     const int64_t start = chunk * CHUNK, length = start + CHUNK < entries ? CHUNK : entries - start;
     float values[CHUNK], sum = 0;
@@ -811,9 +818,9 @@ double rarecall_probability(const float* logits, int64_t entries, float* probabi
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < length; ++i) sum += values[i];
     if (probabilities) std::memcpy(probabilities + start, values, length * sizeof(float));
-    total += sum;
+    totals[chunk] = sum;
   }
-  return total;
+  return in_order(totals);
 }
 
 // Targets with unknown entries as absent ones, but `value` for the `number` unknown entries with the largest logits.
@@ -862,10 +869,10 @@ void rarecall_believe(const float* logits, const float* targets, int64_t entries
 
 // How many targets are known, their sum, and how many are between 0 and 1.
 void rarecall_count(const float* targets, int64_t entries, double* counts, int32_t threads) {
-  double known = 0, present = 0, soft = 0;
-#pragma omp parallel for schedule(static) reduction(+ : known, present, soft) num_threads(threads) \
-    if (entries > WORTH_A_THREAD)
-  for (int64_t chunk = 0; chunk < (entries + CHUNK - 1) / CHUNK; ++chunk) {
+  const int64_t chunks = (entries + CHUNK - 1) / CHUNK;
+  std::vector<double> known(chunks), present(chunks), soft(chunks);
+#pragma omp parallel for schedule(static) num_threads(threads) if (entries > WORTH_A_THREAD)
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t end = (chunk + 1) * CHUNK < entries ? (chunk + 1) * CHUNK : entries;
     float some_known = 0, some_present = 0, some_soft = 0;
 #pragma omp simd reduction(+ : some_known, some_present, some_soft)
@@ -874,12 +881,12 @@ void rarecall_count(const float* targets, int64_t entries, double* counts, int32
       some_present += targets[i] >= 0 ? targets[i] : 0.0f;
       some_soft += targets[i] > 0 && targets[i] < 1 ? 1.0f : 0.0f;
     }
-    known += some_known;
-    present += some_present;
-    soft += some_soft;
+    known[chunk] = some_known;
+    present[chunk] = some_present;
+    soft[chunk] = some_soft;
   }
-  counts[0] = known;
-  counts[1] = present;
-  counts[2] = soft;
+  counts[0] = in_order(known);
+  counts[1] = in_order(present);
+  counts[2] = in_order(soft);
 }
 }
