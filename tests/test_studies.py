@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 
-from rarecall import data, folders, metrics, studies
+from rarecall import data, folders, losses, metrics, studies
 from rarecall.errors import DataError, OptionError, StudyError
 from rarecall.studies import folder, runs
 from rarecall.studies.heads import train_head
@@ -29,10 +29,10 @@ def table(table_file: Path) -> data.LabelTable:
     return data.complete_split(data.load(str(table_file)))[0]
 
 
-def plan_for(table: data.LabelTable, losses: str = "bce,two-way", seeds: int = 2, **changes: object) -> studies.Plan:
+def plan_for(table: data.LabelTable, wanted: str = "bce,two-way", seeds: int = 2, **changes: object) -> studies.Plan:
     """A plan that runs in a second."""
     protocol = studies.default_protocol(table, **{**QUICK, **changes})
-    return studies.Plan(losses=studies.parse_losses(losses), seeds=seeds, protocol=protocol)
+    return studies.Plan(losses=studies.parse_losses(wanted), seeds=seeds, protocol=protocol)
 
 
 def finish(plan: studies.Plan, table: data.LabelTable, out: Path, workers: int = 1) -> studies.Study:
@@ -49,11 +49,22 @@ def test_losses_are_parsed_with_their_options() -> None:
     assert studies.parse_losses("asl, focal(gamma=1.0, alpha=0.5)") == ("asymmetric", "focal(gamma=1.0, alpha=0.5)")
 
 
+def test_sums_and_lists_are_parsed_too() -> None:
+    text = "dr + 0.5*db(gamma=None), class-balanced(positives=[1, 2], total=9)"
+    assert studies.parse_losses(text) == (
+        "distributionally-robust + 0.5 * distribution-balanced(gamma=None)",
+        "class-balanced(positives=[1, 2], total=9)",
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("two-wya", "did you mean 'two-way'"),
         ("bce,binary-cross-entropy", "stands twice"),
+        ("dr + bce, distributionally-robust + 1 * bce", "stands twice"),
+        ("role", "role needs expected_positives"),
+        ("focal + two-way(reduction='sum')", "leave out reduction"),
         ("focal,focal(gamma=2)", "stands twice"),
         ("focal(gamma=1,gamma=2)", "cannot read the loss"),
         (" , ", "no loss in"),
@@ -121,6 +132,36 @@ def test_a_run_comes_back_from_disk_as_it_was(table: data.LabelTable, tmp_path: 
     (file,) = tmp_path.glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-50])
     assert runs.load(run.job, tmp_path) is None
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_a_head_learns_with_every_loss(table: data.LabelTable, name: str) -> None:
+    needed = {"expected-positive": "(expected_positives=0.5)", "role": "(expected_positives=0.5)"}.get(name, "")
+    assert table.features is not None
+    parts, plan = as_parts(table.features, table.labels, table.split), plan_for(table, epochs=8)
+    run = train_head(Job(name + needed, 1e-2, 0), parts, plan.protocol)
+    assert not run.diverged
+    assert run.train_loss.isfinite().all()
+    if name not in ("splc", "large-loss", "generalized-robust"):  # whose measure changes with the epoch
+        assert run.train_loss[-1] < run.train_loss[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "large-loss(scheme='correct-permanently', delta=0.01)",
+        "entropy-maximization(pseudo_labels=True)",
+        "gr(k='learned')",
+        "dr + 0.5 * role(expected_positives=0.5)",
+    ],
+)
+def test_a_head_learns_with_losses_that_remember(table: data.LabelTable, text: str) -> None:
+    assert table.features is not None
+    labels = np.where(table.labels == 0, -1, table.labels).astype(np.int8)
+    parts, plan = as_parts(table.features, labels, table.split), plan_for(table, epochs=8)
+    run = train_head(Job(text, 1e-2, 0), parts, plan.protocol)
+    assert run.train_loss.isfinite().all()
+    assert not run.diverged
 
 
 def test_run_files_of_different_runs_have_different_names() -> None:

@@ -24,6 +24,8 @@ from tests.files import write_image
 
 SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 8, "augmentation": "pedestrian", "dropout": 0.3, "hidden": 8}
 
+FunctionLoss = type(losses.build("focal"))
+
 
 class Ear(Silent):
     """Notes what is said, and can stop a training at a step as a kill would: without a word."""
@@ -185,8 +187,21 @@ def test_batches_do_not_depend_on_the_workers(table: LabelTable, workers: int) -
 # --- the loop ----------------------------------------------------------------------------------------------
 
 
+def trainable() -> list[str]:
+    """Every loss that a training takes, with the options it needs."""
+    needed = {
+        "expected-positive": "expected-positive(expected_positives=0.5)",
+        # An order within the items says nothing about the order within a class.
+        "softmax-regression": "softmax-regression(ways='class')",
+        "lsep": "lsep(ways='class')",
+        "circle": "circle(ways='class')",
+        "splc": "splc(threshold=0.95)",  # labels are complete here, and hardly to be corrected
+    }
+    return [needed.get(name, name) for name in losses.names() if name != "role"]
+
+
 @pytest.mark.parametrize(
-    ("loss", "optimizer"), [*((loss, "adamw") for loss in losses.names()), ("two-way", "adam"), ("two-way", "sgd")]
+    ("loss", "optimizer"), [*((loss, "adamw") for loss in trainable()), ("two-way", "adam"), ("two-way", "sgd")]
 )
 def test_every_loss_and_optimizer_learns(features: LabelTable, tmp_path: Path, loss: str, optimizer: str) -> None:
     done = fitted(
@@ -327,6 +342,31 @@ def test_what_cannot_be_read_is_unknown_and_teaches_nothing(
         assert any(torch.equal(batch.inputs[place], other) for row, other in enumerate(batch.inputs) if row != place)
 
 
+def test_what_cannot_be_read_is_not_shown_to_a_rule_for_unknown_labels(
+    table: LabelTable, backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = list(table.items)
+    items[int(table.part("train")[0])] = "nothing.jpg"
+    broken = LabelTable(items, table.names, table.labels, table.split, table.source, table.root)
+    shown = []
+    whole = FunctionLoss.forward
+    monkeypatch.setattr(
+        FunctionLoss, "forward", lambda self, z, y, rows=None: shown.append(len(z)) or whole(self, z, y, rows)
+    )
+    fitted(broken, backbone, tmp_path, loss="assume-negative", epochs=4)
+    size = training(recipe(table, **SMALL), "focal").batch_size
+    assert 2 <= shown.count(size - 1) <= 4  # once in each epoch, unless the row is in the part that is left over
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["role(expected_positives=1.0)", "gr(k='learned')", "focal + 0.5 * large-loss(scheme='correct-permanently')"],
+)
+def test_a_loss_that_learns_or_remembers_is_refused(table: LabelTable, loss: str) -> None:
+    with pytest.raises(OptionError, match="learns something of each item or class besides the network"):
+        training(recipe(table, **SMALL), loss)
+
+
 def test_a_batch_without_a_readable_image_stops_it(table: LabelTable, backbone: Backbone, tmp_path: Path) -> None:
     gone = LabelTable(table.items, table.names, table.labels, table.split, table.source, tmp_path / "gone")
     with pytest.raises(DataError, match="none of the last 24 images can be read"):
@@ -369,8 +409,8 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(
         def backward(_: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
             return gradient * torch.nan
 
-    whole = losses.Loss.forward
-    monkeypatch.setattr(losses.Loss, "forward", lambda *given: Poison.apply(whole(*given)))
+    whole = FunctionLoss.forward
+    monkeypatch.setattr(FunctionLoss, "forward", lambda *given: Poison.apply(whole(*given)))
     for clip in (None, 1.0):
         folder = tmp_path / str(clip)
         with pytest.raises(NotFiniteError, match="gradient's norm nan at step 1 "):
@@ -452,7 +492,7 @@ def test_too_little_memory_is_said_with_a_batch_size(
     def exhausted(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
-    monkeypatch.setattr(losses.Loss, "forward", exhausted)
+    monkeypatch.setattr(FunctionLoss, "forward", exhausted)
     with pytest.raises(TrainingError, match="out of memory with batches of 8: try --batch-size 4"):
         fitted(table, backbone, tmp_path)
 
