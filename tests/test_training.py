@@ -363,7 +363,7 @@ def test_what_cannot_be_read_is_not_shown_to_a_rule_for_unknown_labels(
     ["role(expected_positives=1.0)", "gr(k='learned')", "focal + 0.5 * large-loss(scheme='correct-permanently')"],
 )
 def test_a_loss_that_learns_or_remembers_is_refused(table: LabelTable, loss: str) -> None:
-    with pytest.raises(OptionError, match="learns something of each item or class besides the network"):
+    with pytest.raises(OptionError, match="learns or remembers something of each item or class"):
         training(recipe(table, **SMALL), loss)
 
 

@@ -42,8 +42,9 @@ SHORT_NAMES = {
     "epr": "expected-positive",
     "em": "entropy-maximization",
 }
-# Tried in place of options whose shape only the data know.
-PLACEHOLDERS: dict[str, Any] = {"positives": [1.0], "total": 2.0, "estimates": torch.zeros(1, 1)}
+HELD = ("estimates",)  # by the module itself
+# Every kind of label, to try a loss on.
+TRIAL = torch.tensor([[1], [0], [-1]])
 
 
 def names() -> list[str]:
@@ -78,6 +79,8 @@ def build(name: str, *, labels: LabelsLike | None = None, check: bool = False, *
     >>> build("class-balanced + 2 * dr", labels=torch.tensor([[1, 0], [0, 1]]))
     class-balanced + 2 * distributionally-robust
     """
+    if not isinstance(name, str):
+        raise OptionError(f"{name!r} is no name of a loss: pass one of losses.names()")
     table = None if labels is None else label_tensor(labels)
     parts = _parse(name)
     if len(parts) == 1 and parts[0][0] == 1:
@@ -97,16 +100,16 @@ def preview(text: str) -> Loss:
     >>> preview("dr+0.5*db( gamma = 1.0 )")
     distributionally-robust + 0.5 * distribution-balanced(gamma=1.0)
     """
-    return build(text, labels=torch.tensor([[1], [0], [-1]]))
+    return build(text, labels=TRIAL)
 
 
 def _one(name: str, options: dict[str, Any], labels: Tensor | None, check: bool) -> FunctionLoss:
     kind = MODULES.get(name, FunctionLoss)
-    known = list(dict.fromkeys([*parameters_of(name), *kind.own_options]))
+    known = [option for option in dict.fromkeys([*parameters_of(name), *kind.own_options]) if option not in HELD]
     for option in options:
         if option not in known:
             raise unknown_option(name, option, known)
-    needed = [option for option in missing(name, options) if option not in kind.own_options]
+    needed = [option for option in missing(name, options) if option not in (*kind.own_options, *HELD)]
     if labels is not None:
         needed = [option for option in needed if option not in COUNTED]
     if needed:
@@ -119,19 +122,19 @@ def _one(name: str, options: dict[str, Any], labels: Tensor | None, check: bool)
     except OptionError as error:
         text = str(error)
         raise OptionError(text if text.startswith(name) else f"{name}: {text}") from None
-    except (TypeError, AttributeError):
-        raise OptionError(f"{expression(name, options)}: an option has a value of the wrong type") from None
+    except (TypeError, AttributeError, RuntimeError, OverflowError) as error:
+        raise OptionError(f"{expression(name, options)}: an option has a value of the wrong type") from error
 
 
 def _try(name: str, options: dict[str, Any], kind: type[FunctionLoss]) -> None:
-    """Call the function once with the plain options, so that a wrong one is refused at once."""
+    """Compute it once on three items of one class with the plain options, so that a wrong one is refused at once."""
     plain = {
-        option: value
-        for option, value in options.items()
-        if not isinstance(value, Tensor) and option not in kind.own_options and option not in PER_CLASS
+        option: value for option, value in options.items() if not isinstance(value, Tensor) and option not in PER_CLASS
     }
-    held = {option: value for option, value in PLACEHOLDERS.items() if option in parameters_of(name)}
-    FUNCTIONS[name](torch.zeros(1, 1), torch.zeros(1, 1), **{**held, **plain})
+    module = kind(name, plain, TRIAL)
+    module.set_progress(0.5, 10)
+    module(torch.zeros(3, 1), TRIAL, torch.arange(3))
+    module.update(torch.zeros(3, 1))
 
 
 def _parse(text: str) -> list[tuple[float, str, dict[str, Any]]]:
@@ -149,7 +152,8 @@ def _split(text: str) -> list[str]:
             quote = letter
         else:
             depth += (letter in "([{") - (letter in ")]}")
-            if letter == "+" and depth == 0:
+            exponent = text[max(place - 2, 0) : place].lstrip("0123456789.") in ("e", "E")  # of a number like 1e+06
+            if letter == "+" and depth == 0 and not exponent:
                 parts.append(text[start:place])
                 start = place + 1
     return [*parts, text[start:]]
@@ -167,6 +171,8 @@ def _parse_part(part: str, text: str) -> tuple[float, str, dict[str, Any]]:
             raise OptionError(f"weight {weight:g} in {text!r}: must be above 0")
     name, bracket, rest = (piece.strip() for piece in part.partition("("))
     name = SHORT_NAMES.get(name, name)
+    if not name:
+        raise OptionError(f"cannot read the loss {text!r}: write a sum as in '0.5 * focal + two-way'")
     if name not in FUNCTIONS:
         raise OptionError(unknown_name("loss", name, names()))
     if not bracket:
@@ -175,9 +181,11 @@ def _parse_part(part: str, text: str) -> tuple[float, str, dict[str, Any]]:
         call = ast.parse(f"f({rest}", mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError
+        if any(keyword.arg is None for keyword in call.keywords):
+            raise ValueError
         options = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
         if len(options) < len(call.keywords):
             raise ValueError
         return weight, name, options
-    except (SyntaxError, ValueError, TypeError):
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         raise OptionError(f"cannot read the loss {text!r}: write options as in 'focal(gamma=1.0, alpha=0.5)'") from None

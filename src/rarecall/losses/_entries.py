@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rarecall.losses import _kernel
-from rarecall.losses._shared import REDUCTIONS, check_choice, reduce_terms
+from rarecall.losses._shared import REDUCTIONS, check_choice, reduce_terms, weight_of
 
 
 class Terms(NamedTuple):
@@ -68,8 +68,9 @@ def reduce_entries(
     if call is None or reduction == "none" or not _kernel.takes(logits, targets, call):
         return plain(logits)
     counts = _kernel.count(targets)
-    number = targets.numel() if every else max(counts.known, 1.0)
-    scale = {"mean": 1 / number, "sum": 1.0, "batchmean": 1 / targets.shape[0]}[reduction]
+    if counts.wrong:
+        return plain(logits)
+    scale = weight_of(reduction, targets.numel() if every else counts.known, targets.shape[0])
     return _kernel.pointwise(logits, targets, call, (scale, scale, scale if every else 0.0), not counts.soft, plain)
 
 
@@ -110,13 +111,15 @@ def balanced_sides(
     if call is None or reduction == "none" or isinstance(beta, Tensor) or not _kernel.takes(logits, targets, call):
         return plain(logits)
     counts = _kernel.count(targets)
+    if counts.wrong:
+        return plain(logits)
     others = counts.known - counts.present if negatives is None else float(negatives)
-    scales = {
-        "mean": (1 / counts.present if counts.present else 0.0, beta / others if others else 0.0),
-        "sum": (1.0, beta),
-        "batchmean": (1 / targets.shape[0], beta / targets.shape[0]),
-    }[reduction]
-    return _kernel.pointwise(logits, targets, call, (float(scales[0]), float(scales[1]), 0.0), not counts.soft, plain)
+    if reduction == "mean":
+        scales = (1 / counts.present if counts.present else 0.0, beta / others if others else 0.0)
+    else:
+        each = weight_of(reduction, 0, targets.shape[0])
+        scales = (each, each * beta)
+    return _kernel.pointwise(logits, targets, call, (*scales, 0.0), not counts.soft, plain)
 
 
 def _mean(total: Tensor, number: float | Tensor) -> Tensor:

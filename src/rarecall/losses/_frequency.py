@@ -5,6 +5,7 @@ the number in which it is known: one number, or one for each class. A class with
 negative) counts as if it had one. `losses.build(name, labels=table.labels)` counts both.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -22,9 +23,11 @@ from rarecall.losses._shared import (
     Targets,
     Total,
     check_choice,
+    check_number,
     check_range,
     per_class,
     prepare,
+    require,
     spread,
 )
 
@@ -49,7 +52,7 @@ def class_counts(like: Tensor, positives: PerClass, total: Total) -> Counts:
     present = per_class("positives", positives, like)
     every = total if isinstance(total, int | float) else per_class("total", total, like)
     absent = every - present
-    if _kernel.can_look_at(present, absent) and absent.numel() and torch.minimum(present, absent).amin() < 0:
+    if _kernel.can_look_at(present, absent) and absent.numel() and not torch.minimum(present, absent).amin() >= 0:
         raise _contradiction(present, absent)
     return Counts(present.clamp(min=1), absent.clamp(min=1), (present + absent).clamp(min=1))
 
@@ -57,9 +60,10 @@ def class_counts(like: Tensor, positives: PerClass, total: Total) -> Counts:
 def _contradiction(present: Tensor, absent: Tensor) -> OptionError:
     """The error for the first class whose counts cannot be."""
     present, absent = torch.broadcast_tensors(present, absent)
-    place = tuple(((present < 0) | (absent < 0)).nonzero()[0].tolist())
+    place = tuple((~((present >= 0) & (absent >= 0))).nonzero()[0].tolist())
     n, total = present[place].item(), (present + absent)[place].item()
-    return OptionError(f"positives of class {place[-1]} are {n:g} of total={total:g}: must be from 0 to the total")
+    of = "" if total == math.inf else f" of total={total:g}"
+    return OptionError(f"positives of class {place[-1]} are {n:g}{of}: must be from 0 to the total")
 
 
 def reweighted_cross_entropy(
@@ -177,7 +181,7 @@ def attribute_weighted_cross_entropy(
         present, absent, _ = cross_entropy_terms(z)
         return Terms(present_weight * present, absent_weight * absent)
 
-    call = _kernel.Call(_kernel.CROSS_ENTROPY, classes=(present_weight, absent_weight, None, None, None))
+    call = _kernel.Call(_kernel.CROSS_ENTROPY, present_weight=present_weight, absent_weight=absent_weight)
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
@@ -222,25 +226,28 @@ def class_balanced(
     Distribution-balanced loss for multi-label classification in long-tailed datasets, ECCV 2020 (the modes).
     """
     check_choice("mode", mode, MODES)
-    check_range("beta", beta, 0.0, 1.0)
+    check_number("beta", beta)
+    require(isinstance(beta, Tensor) or 0 <= beta < 1, "beta", beta, "at least 0 and below 1")
     z, y = prepare(logits, targets)
     n, _, items = class_counts(z, positives, total)
     decay = spread(beta)
+    log_decay = decay.log() if isinstance(decay, Tensor) else math.log(decay) if decay else -math.inf
 
     def weight(number: Tensor) -> Tensor:
-        return (1 - decay) / (1 - decay**number).clamp(min=torch.finfo(number.dtype).tiny)
+        return (decay - 1) / torch.expm1(number * log_decay)  # 1 - β^n without its cancellation for β near 1
 
     if mode == "by_class":
         return _weighted(z, y, weight(n), gamma, balance, reduction)
     present = y.clamp(min=0)
     number = present.sum(-1, keepdim=True)
+    divisor = torch.where(number > 0, number, 1.0)
     if not y.shape[-1]:
         return _weighted(z, y, n, gamma, balance, reduction)
     every = items.amax(-1, keepdim=True)
     if mode == "average_n":
-        of_row = weight(torch.where(number > 0, (present * n).sum(-1, keepdim=True) / number.clamp(min=1e-6), every))
+        of_row = weight(torch.where(number > 0, (present * n).sum(-1, keepdim=True) / divisor, every))
     elif mode == "average_w":
-        mean = (present * weight(n)).sum(-1, keepdim=True) / number.clamp(min=1e-6)
+        mean = (present * weight(n)).sum(-1, keepdim=True) / divisor
         of_row = torch.where(number > 0, mean, weight(every))
     else:
         least = torch.where(y > 0, n, torch.inf).amin(-1, keepdim=True)
@@ -301,6 +308,9 @@ def distribution_balanced(
     check_range("alpha", alpha, 0.0)
     check_range("gamma", gamma, 0.0)
     check_range("negative_scale", negative_scale, 0.0, above=True)
+    check_range("balance", balance, 0.0)
+    for name, value in (("beta", beta), ("mu", mu), ("init_bias", init_bias)):
+        check_number(name, value)
     z, y = prepare(logits, targets)
     n, others, _ = class_counts(z, positives, total)
     scale, factor = spread(negative_scale), 1.0 if gamma is None else spread(balance)
@@ -320,7 +330,10 @@ def distribution_balanced(
     call = _kernel.Call(
         _kernel.REBALANCED,
         (1.0, negative_scale, kind, beta, mu, alpha, 1.0),
-        (None, torch.ones_like(n) / scale, bias, scale * bias, rarity),
+        absent_weight=torch.ones_like(n) / scale,
+        present_bias=bias,
+        absent_bias=scale * bias,
+        rarity=rarity,
         factor=factor,
     )
     return reduce_entries(z, y, formula, reduction, call=call)
@@ -368,8 +381,7 @@ def ldam(
     def formula(z: Tensor) -> Terms:
         return Terms(cross_entropy_terms(pace * (z - margins)).present, cross_entropy_terms(pace * z).absent)
 
-    classes = (None, None, -pace * margins, None, None)
-    call = _kernel.Call(_kernel.SHIFTED, (scale, scale), classes)
+    call = _kernel.Call(_kernel.SHIFTED, (scale, scale), present_bias=-pace * margins)
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
@@ -384,6 +396,7 @@ def _weighted(
 ) -> Tensor:
     """`weight · BCE`, or `balance · weight · focal`, for weights of classes (..., 1, C) or of rows (..., N, 1)."""
     check_range("gamma", gamma, 0.0)
+    check_range("balance", balance, 0.0)
     factor = 1.0 if gamma is None else spread(balance)
 
     def formula(z: Tensor) -> Terms:
@@ -394,7 +407,8 @@ def _weighted(
     call = _kernel.Call(
         _kernel.CROSS_ENTROPY if gamma is None else _kernel.FOCAL,
         () if gamma is None else (gamma, gamma, 1.0, 1.0),
-        (of_class, of_class, None, None, None),
+        present_weight=of_class,
+        absent_weight=of_class,
         rows=weight if by_row else None,
         factor=factor,
     )

@@ -1,19 +1,23 @@
 """The compiled kernel: single precision on a CPU, value and gradient in one pass.
 
 It is an addition that may be missing: every loss is defined by differentiable tensor operations, and takes the
-kernel only where it gives the same. `build_kernel.py` at the top of the project compiles it when the package is
+kernel only where it computes the same. `build_kernel.py` at the top of the project compiles it when the package is
 installed, if there is a compiler.
 """
 
 import ctypes
+import hashlib
 import os
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from rarecall.errors import ModelError
 from rarecall.losses._shared import Option
 
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_float
@@ -46,44 +50,72 @@ _SIGNATURES: dict[str, tuple[list[Any], Any]] = {
     REBALANCED,
     GENERALIZED_ROBUST,
     ENTROPY,
-    PROBABILITY,
     SELECTED,
     EXPECTED,
     SHIFTED,
-) = range(12)
+) = range(11)
 LINEAR, CIRCLE = range(2)
 MARGIN, SEPARATE, CONSTRAINED, SOFTMAX = range(4)
 LEVELS = {"avx512": ("avx512", "avx2"), "avx2": ("avx2",)}  # of vector instructions, the best first
 
 
 def load(folder: Path = Path(__file__).parent) -> ctypes.CDLL | None:
-    """The kernel for this processor, or None."""
+    """The kernel for this processor, or None if there is none.
+
+    Raises:
+        ModelError: there is none, and RARECALL_KERNEL is `require`.
+    """
+    wanted = os.environ.get("RARECALL_KERNEL", "")
+    loaded = None if wanted == "0" else _load(folder)
+    if loaded is None and wanted == "require":
+        raise ModelError("RARECALL_KERNEL=require: there is no kernel for this processor: install with a C++ compiler")
+    return loaded
+
+
+def _load(folder: Path) -> ctypes.CDLL | None:
     capability = torch.backends.cpu.get_cpu_capability().lower()
     libraries = [folder / f"_kernel_{level}.so" for level in LEVELS.get(capability, ("default",))]
     library = next((library for library in libraries if library.exists()), None)
-    if os.environ.get("RARECALL_KERNEL") == "0" or library is None:
+    if library is None:
         return None
     try:
         loaded = ctypes.CDLL(str(library))
-        for name, (arguments, result) in _SIGNATURES.items():
-            function = getattr(loaded, name)
-            function.argtypes, function.restype = arguments, result
-    except (OSError, AttributeError):  # of another platform or another version
+        loaded.rarecall_source.restype = ctypes.c_char_p
+        source = loaded.rarecall_source().decode()
+    except (OSError, AttributeError):  # of another platform
         return None
+    if source != source_of(folder / "kernel" / "losses.cpp"):
+        warnings.warn(
+            f"{library.name} was compiled from another losses.cpp and is left out: install the package again",
+            stacklevel=2,
+        )
+        return None
+    for name, (arguments, result) in _SIGNATURES.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = arguments, result
     return loaded
+
+
+def source_of(file: Path) -> str:
+    """What names a version of the source; `build_kernel.py` compiles the same into the library."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 LIBRARY = load()
 
 
-class Call(NamedTuple):
+@dataclass(frozen=True)
+class Call:
     """A pointwise loss as the kernel knows it.
 
     Attributes:
         loss: its number.
         options: its numbers; a tensor among them rules the kernel out.
-        classes: weight if present, weight if absent, bias if present, bias if absent and rarity of each class,
-            (1, C) each, or None for 1, 1, 0, 0, 0.
+        present_weight: of each class, (1, C); None: 1. So are the next four, the last three with None: 0.
+        absent_weight: of each class.
+        present_bias: added to the logit of a present entry, of each class.
+        absent_bias: added to the logit of an absent entry.
+        rarity: of each class.
         rows: (N, 1) weights of the rows, or None.
         extras: (N, C) a number for each entry, or None.
         factor: what every term is multiplied by.
@@ -92,11 +124,29 @@ class Call(NamedTuple):
 
     loss: int
     options: Sequence[Option] = ()
-    classes: Sequence[Tensor | None] = (None,) * 5
+    present_weight: Tensor | None = None
+    absent_weight: Tensor | None = None
+    present_bias: Tensor | None = None
+    absent_bias: Tensor | None = None
+    rarity: Tensor | None = None
     rows: Tensor | None = None
     extras: Tensor | None = None
     factor: Option = 1.0
     soft: Option = 1.0
+
+    def classes(self) -> list[Tensor | None]:
+        """The options of the classes in the order of the kernel."""
+        return [self.present_weight, self.absent_weight, self.present_bias, self.absent_bias, self.rarity]
+
+    def fits(self, shape: torch.Size) -> bool:
+        """Whether the kernel can take every option of it for logits of a shape."""
+        if any(isinstance(number, Tensor) for number in (*self.options, self.factor, self.soft)):
+            return False
+        shapes = [((1, shape[1]), one) for one in self.classes()] + [((shape[0], 1), self.rows), (shape, self.extras)]
+        return all(
+            tensor is None or (tensor.shape == wanted and tensor.device.type == "cpu" and not tensor.requires_grad)
+            for wanted, tensor in shapes
+        )
 
 
 class Ranking(NamedTuple):
@@ -120,19 +170,25 @@ class Ranking(NamedTuple):
     needs_positive: bool = False
     score: int = LINEAR
 
+    def fits(self, _: torch.Size) -> bool:
+        """Whether the kernel can take every option of it."""
+        numbers = (*self.factors, *self.temperatures, self.bias)
+        return not any(isinstance(number, Tensor) for number in numbers) and 0 not in self.temperatures
+
 
 class Counts(NamedTuple):
-    """Of a batch: entries that are known, the sum of their targets, and how many of these are soft."""
+    """Of a batch: entries that are known, the sum of their targets, how many of these are soft, and no labels."""
 
     known: float
     present: float
     soft: float
+    wrong: float
 
 
 def takes(logits: Tensor, targets: Tensor, call: Call | Ranking | None = None) -> bool:
     """Whether the kernel can compute this: plain float32 matrices on a CPU, plain numbers as options.
 
-    Inside `torch.compile`, `torch.func` and forward-mode differentiation the formula itself is what is wanted.
+    Inside `torch.compile`, `torch.func`, traces and forward-mode differentiation the formula itself is wanted.
     """
     if torch.compiler.is_compiling() or LIBRARY is None:
         return False
@@ -145,37 +201,33 @@ def takes(logits: Tensor, targets: Tensor, call: Call | Ranking | None = None) -
         and logits.shape == targets.shape
         and logits.numel() > 0
         and not targets.requires_grad
-        and not (call and _has_tensors(call, len(logits)))
-        and not torch._C._are_functorch_transforms_active()
-        and torch.autograd.forward_ad._current_level < 0
+        and (call is None or call.fits(logits.shape))
+        and not _is_observed()
+        and not any(tensor._is_zerotensor() or tensor.is_neg() for tensor in (logits, targets))
+    )
+
+
+def _is_observed() -> bool:
+    """Whether something wants to see the operations: a transform, a trace, a mode, forward-mode derivatives."""
+    return (
+        torch._C._are_functorch_transforms_active()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch.autograd.forward_ad._current_level >= 0
     )
 
 
 def can_look_at(*tensors: Tensor) -> bool:
     """Whether the numbers are at hand: on a CPU, and not traced."""
-    return (
-        not torch.compiler.is_compiling()
-        and all(tensor.device.type == "cpu" for tensor in tensors)
-        and not torch._C._are_functorch_transforms_active()
-    )
-
-
-def _has_tensors(call: Call | Ranking, rows: int) -> bool:
-    """Whether there is an option that the kernel cannot take."""
-    if isinstance(call, Ranking):
-        numbers = (*call.factors, *call.temperatures, call.bias)
-        return any(isinstance(number, Tensor) for number in numbers) or 0 in call.temperatures
-    if any(isinstance(number, Tensor) for number in (*call.options, call.factor, call.soft)):
-        return True
-    given = [*(tensor for tensor in call.classes if tensor is not None)]
-    wrong = call.rows is not None and call.rows.shape != (rows, 1)
-    return wrong or any(tensor.requires_grad or tensor.ndim != 2 or len(tensor) != 1 for tensor in given)
+    if torch.compiler.is_compiling() or any(tensor.device.type != "cpu" for tensor in tensors):
+        return False
+    return not _is_observed()
 
 
 def count(targets: Tensor) -> Counts:
-    """Count the known entries, add up their targets, and count those between 0 and 1."""
-    targets, counts = targets.contiguous(), (ctypes.c_double * 3)()
-    _library().rarecall_count(targets.data_ptr(), targets.numel(), counts, torch.get_num_threads())
+    """Count the known entries, add up their targets, count those between 0 and 1, and what is no label."""
+    targets, counts = targets.contiguous(), (ctypes.c_double * 4)()
+    _library().rarecall_count(_address(targets), targets.numel(), counts, torch.get_num_threads())
     return Counts(*counts)
 
 
@@ -193,147 +245,139 @@ def pointwise(
     `hard` says that no target is soft. `formula` is the same by differentiable operations, for whoever
     differentiates twice. `plus` is added to the value.
     """
-    targets = targets.contiguous()
-    # Held by a name, so that they outlive the call.
-    classes = [None if row is None else row.to(torch.float32).contiguous() for row in call.classes]
-    rows = None if call.rows is None else call.rows.to(torch.float32).contiguous()
-    extras = None if call.extras is None else call.extras.contiguous()
-    addresses = (_POINTER * 5)(*(_address(row) for row in classes))
+    given = [targets, *call.classes(), call.rows, call.extras]
+    held = [None if tensor is None else tensor.detach().to(torch.float32).contiguous() for tensor in given]
 
     def run(logits: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
         gradient = torch.empty_like(logits) if wanted else None
+        labels, *classes, rows, extras = (_address(tensor) for tensor in held)
         value = _library().rarecall_pointwise(
             call.loss,
-            logits.data_ptr(),
-            targets.data_ptr(),
+            _address(logits),
+            labels,
             *logits.shape,
             _floats(call.options),
-            addresses,
-            _address(rows),
-            _address(extras),
+            (_POINTER * 5)(*classes),
+            rows,
+            extras,
             hard,
             *(scale * call.factor for scale in scales),
             call.soft,
             _address(gradient),
             torch.get_num_threads(),
         )
-        return torch.tensor(value + plus, dtype=torch.float32), gradient
+        return logits.new_tensor(value + plus), gradient
 
-    return _differentiable(logits.contiguous(), run, formula)
+    return _differentiable(logits, [tensor for tensor in given if tensor is not None], run, formula)
+
+
+def ranking(
+    logits: Tensor, targets: Tensor, call: Ranking, ways: str, weight: float, formula: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """A loss over rows, columns or both; every term times the weight, or if it is 0, the mean of each way.
+
+    `formula` is the same by differentiable operations.
+    """
+    labels = targets.detach().contiguous()
+    by_row, by_column = ways != "class", ways in ("class", "both")
+    sets = by_row * labels.shape[0] + by_column * labels.shape[1]
+    pairs = len(call.factors) // 2
+    # As the kernel reads them: two factors of each pair, temperatures, bias, what takes part of the second pair.
+    factors = call.factors if pairs == 2 else (*call.factors, 0.0, 0.0)
+    options = _floats((*factors, *call.temperatures, call.bias, *call.second))
+
+    def run(logits: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
+        # Log-sum-exps and the derivatives by them; the softmax has a third row for what comes down to its targets.
+        lse, down = (logits.new_empty(max(2 * pairs, 3), sets) for _ in range(2))
+        kind = (call.kind, call.score, pairs)
+        batch = (_address(logits), _address(labels), *logits.shape, options, by_row, by_column)
+        results = (_address(lse), _address(down))
+        threads = torch.get_num_threads()
+        value = _library().rarecall_ranking(*kind, *batch, call.needs_positive, weight, *results, threads)
+        gradient = torch.empty_like(logits) if wanted else None
+        if gradient is not None:
+            _library().rarecall_ranking_gradient(*kind, *batch, *results, _address(gradient), threads)
+        return logits.new_tensor(value), gradient
+
+    return _differentiable(logits, [targets], run, formula)
 
 
 def total_probability(logits: Tensor) -> float:
     """The sum of the sigmoids."""
     logits = logits.detach().contiguous()
-    return float(_library().rarecall_probability(logits.data_ptr(), logits.numel(), None, torch.get_num_threads()))
+    arguments = (_address(logits), logits.numel(), None, torch.get_num_threads())
+    return float(_library().rarecall_probability(*arguments))
 
 
 def probability(logits: Tensor) -> tuple[Tensor, float]:
     """The sigmoids and their sum."""
     logits = logits.detach().contiguous()
     result = torch.empty_like(logits)
-    total = _library().rarecall_probability(
-        logits.data_ptr(), logits.numel(), result.data_ptr(), torch.get_num_threads()
-    )
-    return result, float(total)
+    arguments = (_address(logits), logits.numel(), _address(result), torch.get_num_threads())
+    return result, float(_library().rarecall_probability(*arguments))
 
 
 def believe(logits: Tensor, targets: Tensor, number: int, value: float) -> Tensor:
     """Unknown entries as absent ones, but the `number` of them with the largest logits as `value`."""
     logits, targets = logits.detach().contiguous(), targets.contiguous()
     result = torch.empty_like(targets)
-    _library().rarecall_believe(
-        logits.data_ptr(),
-        targets.data_ptr(),
-        targets.numel(),
-        number,
-        value,
-        result.data_ptr(),
-        torch.get_num_threads(),
-    )
+    arguments = (targets.numel(), number, value, _address(result), torch.get_num_threads())
+    _library().rarecall_believe(_address(logits), _address(targets), *arguments)
     return result
-
-
-def ranking(
-    logits: Tensor, targets: Tensor, call: Ranking, ways: str, reduction: str, formula: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """A loss over rows, columns or both; `formula` is the same by differentiable operations."""
-    targets = targets.contiguous()
-    by_row, by_column = ways != "class", ways in ("class", "both")
-    sets = by_row * targets.shape[0] + by_column * targets.shape[1]
-    pairs = len(call.factors) // 2
-    weight = {"mean": 0.0, "sum": 1.0, "batchmean": 1 / targets.shape[0]}[reduction]
-    first = (*call.factors, 0.0, 0.0)[:4]
-    options = _floats((*first, *call.temperatures, call.bias, *call.second))
-    batch = (targets.data_ptr(), *targets.shape, options, by_row, by_column)
-
-    def run(logits: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
-        # Log-sum-exps and the derivatives by them; the softmax has a third row for what comes down to its targets.
-        lse, down = torch.empty(max(2 * pairs, 3), sets), torch.empty(max(2 * pairs, 3), sets)
-        value = _library().rarecall_ranking(
-            call.kind,
-            call.score,
-            pairs,
-            logits.data_ptr(),
-            *batch,
-            call.needs_positive,
-            weight,
-            lse.data_ptr(),
-            down.data_ptr(),
-            torch.get_num_threads(),
-        )
-        gradient = torch.empty_like(logits) if wanted else None
-        if gradient is not None:
-            _library().rarecall_ranking_gradient(
-                call.kind,
-                call.score,
-                pairs,
-                logits.data_ptr(),
-                *batch,
-                lse.data_ptr(),
-                down.data_ptr(),
-                gradient.data_ptr(),
-                torch.get_num_threads(),
-            )
-        return torch.tensor(value, dtype=torch.float32), gradient
-
-    return _differentiable(logits.contiguous(), run, formula)
 
 
 def select(logits: Tensor, targets: Tensor, number: int) -> Tensor:
     """For each row, how much of each entry is among the `number` largest absent terms, (N, C)."""
     logits, targets = logits.detach().contiguous(), targets.contiguous()
     chosen = torch.empty_like(logits)
-    _library().rarecall_select(
-        logits.data_ptr(), targets.data_ptr(), *logits.shape, number, chosen.data_ptr(), torch.get_num_threads()
-    )
+    arguments = (*logits.shape, number, _address(chosen), torch.get_num_threads())
+    _library().rarecall_select(_address(logits), _address(targets), *arguments)
     return chosen
 
 
-def _differentiable(logits: Tensor, run: Callable[..., Any], formula: Callable[[Tensor], Tensor]) -> Tensor:
+def _differentiable(
+    logits: Tensor, given: Sequence[Tensor], run: Callable[..., Any], formula: Callable[[Tensor], Tensor]
+) -> Tensor:
+    logits = logits.contiguous()
     if not (logits.requires_grad and torch.is_grad_enabled()):
         return cast("Tensor", run(logits.detach(), False)[0])
-    return cast("Tensor", _WithGradient.apply(logits, run, formula))
+    return cast("Tensor", _WithGradient.apply(logits, run, formula, *given))
 
 
 class _WithGradient(torch.autograd.Function):
-    """A value that was computed together with its gradient."""
+    """A value that was computed together with its gradient.
+
+    The first backward pass hands the gradient over, so that no second matrix is needed. What comes later, and what
+    is to be differentiated again, is computed anew by the formula; `given` are the tensors it depends on, which
+    are saved so that a change in place is noticed.
+    """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, run: Callable[..., Any], formula: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(
+        ctx: Any, logits: Tensor, run: Callable[..., Any], formula: Callable[[Tensor], Tensor], *given: Tensor
+    ) -> Tensor:
         value, ctx.gradient = run(logits, True)
         ctx.formula = formula
-        ctx.save_for_backward(logits)
+        ctx.save_for_backward(logits, *given)
         return cast("Tensor", value)
 
     @staticmethod
-    def backward(ctx: Any, *incoming: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *incoming: Tensor) -> tuple[Tensor | None, ...]:
+        logits, *given = ctx.saved_tensors
         gradient, ctx.gradient = ctx.gradient, None
-        if gradient is None or torch.is_grad_enabled():  # a second time, or to be differentiated again
-            return _of_formula(ctx.formula, ctx.saved_tensors[0], incoming[0]), None, None
-        if float(incoming[0].detach()) != 1:
-            gradient.mul_(incoming[0])
-        return gradient, None, None
+        if gradient is None or torch.is_grad_enabled():
+            gradient = _of_formula(ctx.formula, logits, incoming[0])
+        else:
+            gradient = _scaled(gradient, incoming[0])
+        return gradient, *[None] * (2 + len(given))
+
+
+def _scaled(gradient: Tensor, incoming: Tensor) -> Tensor:
+    try:
+        factor = incoming.item()
+    except RuntimeError:  # many at once
+        return gradient * incoming
+    return gradient if factor == 1 else gradient.mul_(factor)
 
 
 def _of_formula(formula: Callable[[Tensor], Tensor], logits: Tensor, incoming: Tensor) -> Tensor:
@@ -355,4 +399,10 @@ def _floats(values: Sequence[Option]) -> Any:
 
 
 def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+    """Where the kernel finds a matrix. Whatever else than contiguous floats would be read as garbage."""
+    if tensor is None:
+        return None
+    assert tensor.dtype == torch.float32
+    assert tensor.device.type == "cpu"
+    assert tensor.is_contiguous()
+    return tensor.data_ptr()

@@ -21,11 +21,13 @@ from rarecall.losses._shared import (
     Reduction,
     Targets,
     check_choice,
+    check_number,
     check_range,
     prepare,
     reduce_terms,
     require,
     spread,
+    weight_of,
 )
 
 WAYS = ("both", "sample", "class", "joint")
@@ -86,7 +88,7 @@ def hardest(
         positive: the factor f of positives.
         temperatures: T of the two; 0 takes the maximum.
     """
-    scaled = (spread(negative) * logits, targets != 0), (spread(positive) * logits, targets <= 0)
+    scaled = (spread(negative) * logits, targets != 0), (spread(positive) * logits, ~(targets > 0))
     return extremes(scaled, ways, temperatures)
 
 
@@ -116,12 +118,12 @@ def rank(
     """The loss by its formula, or by the kernel where that can compute it."""
     if reduction == "none" or not _kernel.takes(logits, targets, call):
         return formula(logits)
-    if ways == "joint":
-        flat, labels = logits.reshape(1, -1), targets.reshape(1, -1)
-        whole = "sum" if reduction == "batchmean" else reduction
-        value = _kernel.ranking(flat, labels, call, "sample", whole, lambda flat: formula(flat.reshape(logits.shape)))
-        return value / logits.shape[0] if reduction == "batchmean" else value
-    return _kernel.ranking(logits, targets, call, ways, reduction, formula)
+    weight = 0.0 if reduction == "mean" else weight_of(reduction, 0, logits.shape[0])
+    if ways != "joint":
+        return _kernel.ranking(logits, targets, call, ways, weight, formula)
+    shape = logits.shape
+    flat = (logits.reshape(1, -1), targets.reshape(1, -1))
+    return _kernel.ranking(*flat, call, "sample", weight, lambda flat: formula(flat.reshape(shape)))
 
 
 def reduce_sets(terms: Tensor, counted: Tensor, sizes: Sequence[int], samples: int, reduction: str) -> Tensor:
@@ -179,10 +181,10 @@ def softmax_regression(
 
     def formula(z: Tensor) -> Tensor:
         below, above, sizes = hardest(z, y, ways, positive=1.0)
-        weight = y.clamp(min=0)
-        weighted = torch.where(y > 0, weight * z, 0.0)
+        weight = torch.where(y > 0, y, 0.0)
+        weighted = torch.where(y > 0, y * z, 0.0)
         dims = DIMENSIONS.get(ways, (-1,))
-        share = torch.cat([weighted.sum(dim) / weight.sum(dim).clamp(min=1e-6) for dim in dims], -1)
+        share = torch.cat([weighted.sum(dim) / _or_one(weight.sum(dim)) for dim in dims], -1)
         counted = above != -torch.inf
         # Without -∞, whose second derivative is NaN.
         pair = torch.stack([below.clamp(min=LEFT_OUT), torch.where(counted, above, 0.0)])
@@ -372,7 +374,7 @@ def circle(
         s = torch.sigmoid(torch.where(y < 0, 0.0, z))
         negative = pace * (s.detach() + m).clamp(min=0) * (s - m)
         positive = -pace * (1 + m - s.detach()).clamp(min=0) * (s - 1 + m)
-        sets = extremes(((negative, y != 0), (positive, y <= 0)), ways)
+        sets = extremes(((negative, y != 0), (positive, ~(y > 0))), ways)
         terms = F.softplus(sets.negative + sets.positive)
         return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
 
@@ -429,7 +431,9 @@ def two_way(
     check_range("positive_temperature", positive_temperature, 0.0)
     check_range("negative_temperature", negative_temperature, 0.0)
     check_reduction(reduction, ways)
-    require(bucket_size is None or bucket_size >= 1, "bucket_size", bucket_size, "a number of rows, or None")
+    check_number("bias", bias)
+    whole = bucket_size is None or (isinstance(bucket_size, int) and bucket_size >= 1)
+    require(whole, "bucket_size", bucket_size, "a number of rows, or None")
     z, y = torch.broadcast_tensors(*prepare(logits, targets))
 
     temperatures = (negative_temperature, positive_temperature)
@@ -519,6 +523,11 @@ def distributionally_robust(
     factors = (gamma, -gamma, of_negatives, -of_positives) if any(second) else (gamma, -gamma)
     call = _kernel.Ranking(_kernel.CONSTRAINED, factors, second=second)
     return rank(z, y, "class", reduction, formula, call)
+
+
+def _or_one(number: Tensor) -> Tensor:
+    """What the sum over a set is divided by; an empty one by 1."""
+    return torch.where(number > 0, number, 1.0)
 
 
 def _any_known(sets: Hardest) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rarecall.errors import OptionError, ShapeError, unknown_name
 from rarecall.losses import _frequency, _margin, _pointwise, _unknown
-from rarecall.losses._shared import LabelsLike, Reduction
+from rarecall.losses._shared import LabelsLike, Reduction, prepare
 
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     function.__name__.replace("_", "-"): function
@@ -103,6 +103,12 @@ class FunctionLoss(Loss):
                 if option in parameters_of(name) and option not in options:
                     self.register_buffer(option, counts[option].float())
                     self.buffer_names.append(option)
+        if "positives" in self.buffer_names:
+            positives = self.get_buffer("positives")
+            like = torch.zeros(1, positives.shape[-1] if positives.ndim else 1)
+            if positives.device.type == "cpu":
+                total = self.get_buffer("total") if "total" in self.buffer_names else torch.inf
+                _frequency.class_counts(like, positives, total)
 
     def all_options(self) -> dict[str, Any]:
         """The options with the defaults of those that were not given; counts of a data set are left out."""
@@ -113,7 +119,8 @@ class FunctionLoss(Loss):
 
     def meaning(self) -> Any:
         """What the loss is, however it was written: equal for equal losses."""
-        return self.name, self.all_options()
+        options = self.all_options().items()
+        return self.name, {option: value.tolist() if isinstance(value, Tensor) else value for option, value in options}
 
     def arguments(self) -> dict[str, Any]:
         """What the function is called with at present."""
@@ -132,6 +139,7 @@ class FunctionLoss(Loss):
 
     def examine(self, logits: Tensor, targets: Tensor) -> None:
         """Refuse logits that are not finite, labels that are none, and positives of a class that has none."""
+        prepare(logits, targets)
         for kind, tensor, wrong, wanted in (
             ("logits", logits, ~logits.isfinite(), "a finite number: lower the learning rate, or look at the input"),
             ("targets", targets, _no_label(targets), "1, 0, -1 or between 0 and 1"),
@@ -140,7 +148,7 @@ class FunctionLoss(Loss):
                 place = wrong.nonzero()[0].tolist()
                 raise ShapeError(f"{self.name}: {kind}{place} is {tensor[tuple(place)].item():g}: must be {wanted}")
         positives = getattr(self, "positives", None)
-        if positives is not None and positives.ndim == 1:
+        if positives is not None and positives.shape == targets.shape[-1:]:
             wrong = (targets > 0).flatten(0, -2).any(0) & (positives == 0)
             if wrong.any():
                 c = int(wrong.nonzero()[0])
@@ -159,6 +167,8 @@ class WeightedSum(Loss):
         self.parts = nn.ModuleList(part for _, part in parts)
         # Of parts that differ, whichever is not the mean.
         self.reduction = next((part.reduction for _, part in parts if part.reduction != "mean"), "mean")
+        if len({part.reduction == "none" for _, part in parts}) > 1:
+            raise OptionError(f"{self}: parts with reduction='none' have another shape than the others")
         self.needs_rows = any(part.needs_rows for _, part in parts)
         self.needs_scores = any(part.needs_scores for _, part in parts)
 
@@ -189,8 +199,9 @@ class WeightedSum(Loss):
             part.update(logits)
 
     def __repr__(self) -> str:
-        parts = zip(self.weights, self.losses(), strict=True)
-        return " + ".join(repr(part) if weight == 1 else f"{weight:g} * {part!r}" for weight, part in parts)
+        short = (f"{weight:g}" if float(f"{weight:g}") == weight else repr(weight) for weight in self.weights)
+        written = zip(self.weights, short, self.losses(), strict=True)
+        return " + ".join(repr(part) if weight == 1 else f"{text} * {part!r}" for weight, text, part in written)
 
 
 def parameters_of(name: str) -> dict[str, inspect.Parameter]:
@@ -218,18 +229,23 @@ def label_tensor(labels: LabelsLike) -> Tensor:
         tensor = labels.detach().cpu() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
     except (TypeError, ValueError):
         tensor = torch.zeros(0)
-    if tensor.ndim != 2 or _no_label(tensor).any():
+    if tensor.ndim != 2:
         raise ShapeError("labels must be a matrix (items, classes) of 1, 0 and -1: pass labels=table.labels")
+    wrong = _no_label(tensor) | (tensor != tensor.round())
+    if wrong.any():
+        place = wrong.nonzero()[0].tolist()
+        raise ShapeError(f"labels{place} is {tensor[tuple(place)].item():g}: must be 1, 0 or -1")
     return tensor
 
 
 def _no_label(targets: Tensor) -> Tensor:
-    return ~((targets == -1) | ((targets >= 0) & (targets <= 1)))
+    wide = targets.to(torch.float32)  # an unsigned -1 is 255
+    return ~((wide == -1) | ((wide >= 0) & (wide <= 1)))
 
 
 def _numbers(name: str, option: str, value: Any) -> Tensor:
     try:
-        return value if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.float32)
+        return value.detach().clone() if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.float32)
     except (TypeError, ValueError, RuntimeError):
         raise OptionError(f"{expression(name, {option: value})}: an option has a value of the wrong type") from None
 

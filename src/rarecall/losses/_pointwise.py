@@ -19,6 +19,7 @@ from rarecall.losses._shared import (
     Reduction,
     Targets,
     check_choice,
+    check_number,
     check_range,
     per_class,
     prepare,
@@ -70,8 +71,7 @@ def binary_cross_entropy(
         present, absent, _ = cross_entropy_terms(z)
         return Terms(weight * present, absent)
 
-    of_present = weight if isinstance(weight, Tensor) else None
-    call = _kernel.Call(_kernel.CROSS_ENTROPY, classes=(of_present, None, None, None, None))
+    call = _kernel.Call(_kernel.CROSS_ENTROPY, present_weight=weight if isinstance(weight, Tensor) else None)
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
@@ -168,14 +168,18 @@ def asymmetric(
     check_range("gamma_neg", gamma_neg, 0.0)
     check_range("margin", margin, 0.0, 1.0)
     z, y = prepare(logits, targets)
-    shift = torch.as_tensor(margin, dtype=z.dtype, device=z.device)[..., None, None]
+    shift = spread(margin)
 
     def formula(z: Tensor) -> Terms:
         log_p, log_q = F.logsigmoid(z), F.logsigmoid(-z)
         shifted = torch.sigmoid(z) - shift
         easy = shifted <= 0
         # log(1 - p_m) = log(q + m): added in log space it stays finite when q underflows and m is 0.
-        log_q_shifted = torch.where(easy, 0.0, torch.logaddexp(log_q, shift.log()).clamp(max=0))
+        if isinstance(shift, Tensor):
+            log_rest = torch.logaddexp(log_q, shift.to(z).log())
+        else:
+            log_rest = torch.log(torch.sigmoid(-z) + shift) if shift else log_q
+        log_q_shifted = torch.where(easy, 0.0, log_rest.clamp(max=0))
         focus_present = torch.exp(spread(gamma_pos) * log_q)
         focus_absent = torch.where(easy, 1.0, shifted) ** spread(gamma_neg)
         if detach_focusing:
@@ -222,6 +226,7 @@ def hill(
     Reference: Y. Zhang et al., Simple and robust loss design for multi-label learning with missing labels,
     2021 (arXiv:2112.07368).
     """
+    check_number("margin", margin)
     check_range("gamma", gamma, 0.0)
     check_range("lamb", lamb, 1.0)
     z, y = prepare(logits, targets)
@@ -273,6 +278,7 @@ def splc(
     Reference: Y. Zhang et al., Simple and robust loss design for multi-label learning with missing labels,
     2021 (arXiv:2112.07368).
     """
+    check_number("margin", margin)
     check_range("gamma", gamma, 0.0)
     check_range("threshold", threshold, 0.0, 1.0)
     z, y = prepare(logits, targets)
@@ -282,7 +288,8 @@ def splc(
         present = focal_terms(z - spread(margin), spread(gamma)).present
         absent = focal_terms(z, spread(gamma)).absent
         if threshold is not None:
-            absent = torch.where(torch.sigmoid(z) > spread(threshold), present, absent)
+            limit = spread(torch.logit(threshold)) if isinstance(threshold, Tensor) else _logit(threshold)
+            absent = torch.where(z > limit, present, absent)
         return Terms(present, absent)
 
     call = None
@@ -328,7 +335,7 @@ def hard_selection(
     2019.
     """
     check_range("beta", beta, 0.0)
-    require(0 < ratio <= 1, "ratio", ratio, "above 0 and at most 1")
+    require(isinstance(ratio, int | float) and 0 < ratio <= 1, "ratio", ratio, "a number above 0 and at most 1")
     z, y = torch.broadcast_tensors(*prepare(logits, targets))
     wanted = max(1, math.floor(z.shape[-1] * ratio))
     fast = _kernel.takes(z, y)

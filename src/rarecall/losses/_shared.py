@@ -1,5 +1,6 @@
 """What every loss shares: its inputs, its options and its reductions."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -33,6 +34,12 @@ def prepare(logits: Any, targets: Any) -> tuple[Tensor, Tensor]:
         raise ShapeError(
             f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} must end in the same (samples, classes)"
         )
+    try:
+        torch.broadcast_shapes(logits.shape, targets.shape)
+    except RuntimeError:
+        raise ShapeError(
+            f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} have leading dimensions that do not fit"
+        ) from None
     if not logits.is_floating_point():
         raise ShapeError(f"logits are {logits.dtype}: pass floating-point logits, not labels or decisions")
     wide = torch.promote_types(logits.dtype, torch.float32)
@@ -73,18 +80,32 @@ def require(condition: bool, name: str, value: object, wanted: str) -> None:
         raise OptionError(f"{name}={value!r}: must be {wanted}")
 
 
-def check_range(name: str, value: Option | None, low: float, high: float = float("inf"), above: bool = False) -> None:
-    """Refuse a number outside [low, high], or at `low` itself if it must be above it."""
-    if value is not None and not isinstance(value, Tensor):
-        lower = f"above {low:g}" if above else f"at least {low:g}"
-        wanted = lower if high == float("inf") else f"from {low:g} to {high:g}"
-        require(low <= value <= high and not (above and value == low), name, value, wanted)
+def check_number(name: str, value: Any) -> None:
+    """Refuse what is neither a finite number nor a tensor."""
+    if not isinstance(value, Tensor):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        require(number and math.isfinite(value), name, value, "a finite number")
 
 
-def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+def check_range(name: str, value: Any, low: float, high: float = math.inf, above: bool = False) -> None:
+    """Refuse a number outside [low, high], or at `low` itself if it must be above it. None and tensors may pass."""
+    if value is None or isinstance(value, Tensor):
+        return
+    check_number(name, value)
+    lower = f"above {low:g}" if above else f"at least {low:g}"
+    wanted = lower if high == math.inf else f"from {low:g} to {high:g}"
+    require(low <= value <= high and not (above and value == low), name, value, wanted)
+
+
+def check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:
     """Refuse a word that is not among the known ones."""
     if value not in known:
-        raise OptionError(unknown_name(name, value, known))
+        raise OptionError(unknown_name(name, str(value), known))
+
+
+def weight_of(reduction: str, number: float, samples: int) -> float:
+    """What each of so many counted terms is multiplied by."""
+    return {"mean": 1 / max(number, 1), "sum": 1.0, "batchmean": 1 / max(samples, 1)}[reduction]
 
 
 def reduce_terms(terms: Tensor, counted: Tensor, dims: tuple[int, ...], samples: int, reduction: str) -> Tensor:

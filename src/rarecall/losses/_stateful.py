@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rarecall.errors import OptionError, ShapeError
 from rarecall.losses import _kernel, _unknown
 from rarecall.losses._modules import FunctionLoss
-from rarecall.losses._shared import check_range, require
+from rarecall.losses._shared import check_number, check_range, require
 
 UNKNOWN = -1
 
@@ -27,7 +27,9 @@ class Scheduled(FunctionLoss):
         Raises:
             OptionError: a fraction outside [0, 1].
         """
+        check_number("fraction", fraction)
         check_range("fraction", fraction, 0.0, 1.0)
+        require(epochs is None or (isinstance(epochs, int) and epochs >= 1), "epochs", epochs, "a number of epochs")
         self.fraction, self.epochs = fraction, epochs
 
 
@@ -36,6 +38,9 @@ class Remembering(FunctionLoss):
 
     def rows_of(self, logits: Tensor, rows: Tensor | None, items: int) -> Tensor:
         """The numbers of the batch's items, checked."""
+        rows = None if rows is None else torch.as_tensor(rows)
+        if rows is not None and (rows.is_floating_point() or rows.dtype == torch.bool):
+            raise ShapeError(f"{self.name}: rows are {rows.dtype}: pass the item numbers as integers")
         if rows is None or rows.shape != logits.shape[:-1] or logits.ndim != 2:
             given = "no rows" if rows is None else f"rows of shape {tuple(rows.shape)}"
             raise ShapeError(
@@ -43,7 +48,7 @@ class Remembering(FunctionLoss):
             )
         if _kernel.can_look_at(rows) and len(rows) and (rows.min() < 0 or rows.max() >= items):
             raise ShapeError(f"{self.name}: rows from {rows.min()} to {rows.max()}: there are {items} training items")
-        return rows
+        return rows.long()
 
 
 class GeneralizedRobust(Scheduled):
@@ -80,6 +85,7 @@ class GeneralizedRobust(Scheduled):
         for end in (0.0, 1.0):
             ways = {option: _between(self.moving[option], end) for option in ("w", "b", "mu", "sigma")}
             _unknown.generalized_robust(torch.zeros(1, 1), torch.zeros(1, 1), **ways)
+        check_warmup(self.moving["warmup"])
         require(self.moving["k"] in (None, "learned"), "k", self.moving["k"], "None or 'learned'")
         if self.moving["k"] == "learned":
             if labels is None:
@@ -159,7 +165,8 @@ class LargeLoss(Scheduled, Remembering):
         targets = torch.where(self.corrected[rows] & (targets < 0), torch.ones_like(targets), targets)
         if self.training and self.fraction > 0:
             share = self.all_options()["delta"]
-            self.corrected[rows] |= _unknown.largest_losses(logits, targets, share)
+            if torch.is_grad_enabled():  # a look at the loss changes nothing
+                self.corrected[rows] |= _unknown.largest_losses(logits, targets, share)
             return super().compute(logits, targets, rows)
         return _unknown.assume_negative(logits, targets, reduction=self.reduction)
 
@@ -180,7 +187,12 @@ class EntropyMaximization(Scheduled, Remembering):
         self, name: str, options: Mapping[str, Any], labels: Tensor | None = None, check: bool = False
     ) -> None:
         super().__init__(name, options, labels, check)
-        self.needs_rows = self.needs_scores = bool(self.all_options()["pseudo_labels"])
+        own = self.all_options()
+        require(isinstance(own["pseudo_labels"], bool), "pseudo_labels", own["pseudo_labels"], "True or False")
+        check_number("share", own["share"])
+        check_range("share", own["share"], 0.0, 1.0)
+        check_warmup(own["warmup"])
+        self.needs_rows = self.needs_scores = own["pseudo_labels"]
         if self.needs_rows:
             if labels is None:
                 raise OptionError("entropy-maximization(pseudo_labels=True) remembers labels: pass labels=table.labels")
@@ -213,7 +225,7 @@ class EntropyMaximization(Scheduled, Remembering):
         """The loss of (N, C) logits and targets of the items `rows`."""
         if self.needs_rows:
             soft = self.soft[self.rows_of(logits, rows, len(self.soft))]
-            targets = torch.where(targets < 0, soft.to(logits.dtype), targets.to(logits.dtype))
+            targets = torch.where(targets < 0, soft, targets.to(soft.dtype))
         return super().compute(logits, targets, rows)
 
 
@@ -224,7 +236,7 @@ class Role(Remembering):
     optimiser should train them at ten times the network's rate (the authors').
     """
 
-    own_options: ClassVar[Mapping[str, Any]] = {"estimates": None, "seed": 0}
+    own_options: ClassVar[Mapping[str, Any]] = {"seed": 0}
     needs_rows = True
 
     def __init__(
@@ -233,7 +245,9 @@ class Role(Remembering):
         super().__init__(name, options, labels, check)
         if labels is None:
             raise OptionError("role learns an estimate of every label: pass labels=table.labels")
-        generator = torch.Generator().manual_seed(self.all_options()["seed"])
+        seed = self.all_options()["seed"]
+        require(isinstance(seed, int) and seed >= 0, "seed", seed, "a whole number of at least 0")
+        generator = torch.Generator().manual_seed(seed)
         start = math.log(0.6 / 0.4) * (2 * torch.rand(labels.shape, generator=generator) - 1)
         certain = math.log(0.995 / 0.005)
         start = torch.where(labels == 1, certain, torch.where(labels == 0, -certain, start))
@@ -252,6 +266,11 @@ MODULES: dict[str, type[FunctionLoss]] = {
     "entropy-maximization": EntropyMaximization,
     "role": Role,
 }
+
+
+def check_warmup(epochs: Any) -> None:
+    """Refuse what is no number of epochs."""
+    require(isinstance(epochs, int) and epochs >= 0, "warmup", epochs, "a number of epochs")
 
 
 def _between(value: Any, way: float) -> Any:

@@ -20,6 +20,7 @@ from rarecall.losses._shared import (
     Reduction,
     Targets,
     check_choice,
+    check_number,
     check_range,
     prepare,
     spread,
@@ -285,7 +286,7 @@ def largest_losses(logits: Tensor, targets: Tensor, share: float) -> Tensor:
     """
     number = _number(logits, share)
     # -log(1 - p) rises with the logit, so the largest logits have the largest losses.
-    unknown = targets < 0
+    unknown = (targets < 0) & ~logits.isnan()  # what is not a number shall not be dropped, which would hide it
     scores = torch.where(unknown, logits.detach(), -torch.inf).flatten(-2)
     chosen = torch.zeros_like(scores)
     if number:
@@ -346,6 +347,8 @@ def generalized_robust(
     Reference: Y. Chen et al., Boosting single positive multi-label classification with generalized robust loss,
     IJCAI 2024 (arXiv:2405.03501).
     """
+    for name, value in (("w", w), ("b", b), ("mu", mu)):
+        check_number(name, value)
     check_range("sigma", sigma, 0.0, above=True)
     check_range("q2", q2, 0.0, above=True)
     check_range("q3", q3, 0.0, above=True)
@@ -394,7 +397,8 @@ def _expected(
         positives = torch.sigmoid(z).sum(-1).mean(-1)
         return factor * (observed + taught + ((positives - expected_positives) / classes) ** 2)
 
-    if isinstance(expected_positives, Tensor) or not _kernel.takes(z, y):
+    fits = _kernel.takes(z, y, _kernel.Call(_kernel.EXPECTED, extras=estimates))
+    if isinstance(expected_positives, Tensor) or not fits or _kernel.count(y).wrong:
         return formula(z)
     total = _kernel.total_probability(z) if total is None else total
     excess = total / z.shape[-2] - expected_positives

@@ -66,7 +66,8 @@ def train_head(job: Job, parts: Parts, protocol: Protocol) -> Run:
         )
         torch.manual_seed(dropout)
         shuffler = torch.Generator().manual_seed(order)
-        groups = [{"params": list(head.parameters())}, *loss.parameter_groups(job.rate)]
+        groups = [{"params": list(head.parameters()), "times": 1.0}]
+        groups += [{**group, "times": group["lr"] / job.rate} for group in loss.parameter_groups(job.rate)]
         optimizer = torch.optim.AdamW(groups, lr=job.rate, weight_decay=protocol.weight_decay, fused=True)
         best, epoch, kept = -1.0, 0, _copy(head)
         train_loss: list[float] = []
@@ -117,10 +118,9 @@ def _train_epoch(
     """One pass over the batches, each with its learning rate; returns the mean of their losses."""
     head.train()
     total = torch.zeros(())
-    faster = [group["lr"] / optimizer.param_groups[0]["lr"] for group in optimizer.param_groups]
     for rows, rate in zip(batches, rates, strict=True):
-        for group, times in zip(optimizer.param_groups, faster, strict=True):
-            group["lr"] = rate * times
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["times"]
         optimizer.zero_grad(set_to_none=True)
         value = loss(head(part.features[rows]), part.targets[rows], rows)
         value.backward()

@@ -144,7 +144,7 @@ def training(recipe: Recipe, loss: str, *, rate: float | None = None, **rates: A
         raise OptionError(f"{built}: training takes the mean: leave out reduction")
     if built.needs_rows or list(built.parameters()):
         raise OptionError(
-            f"{built}: learns something of each item or class besides the network: take it in a study of heads "
+            f"{built}: learns or remembers something of each item or class: take it in a study of heads "
             "(rarecall study without --finetune), or in a loop of your own"
         )
     given = {name: value for name, value in rates.items() if value is not None}

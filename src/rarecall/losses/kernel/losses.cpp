@@ -68,7 +68,7 @@ INLINE float logarithm(float x) {  // normal x > 0
   int32_t bits;
   std::memcpy(&bits, &x, 4);
   const int32_t exponent = (bits - 0x3f3504f3) >> 23;  // so that the mantissa is from 0.707 to 1.414
-  bits -= exponent << 23;
+  bits -= exponent * (1 << 23);
   float mantissa;
   std::memcpy(&mantissa, &bits, 4);
   const float nothing = 0.0f * x;  // or not a number, if x is none
@@ -230,13 +230,6 @@ struct Entropy {  // options: alpha
   INLINE Terms terms(const Context& x, float z, float) {
     const Logistic at = logistic(z);
     return {at.loss_present, at.loss_absent, -x.o[0] * (at.p * at.loss_present + at.q * at.loss_absent)};
-  }
-};
-
-struct Probability {
-  INLINE Terms terms(const Context&, float z, float) {
-    const Dual p = logistic(z).p;
-    return {p, p, p};
   }
 };
 
@@ -452,11 +445,9 @@ template <class Score>
 void lse_of_columns(const Pairs& pairs, int64_t start, int64_t end) {
   const float o[2] = {pairs.options[0], pairs.options[1]};
   const int64_t width = end - start;
-  float below[BAND], above[BAND], negatives[BAND], positives[BAND];
-  for (int64_t c = 0; c < BAND; ++c) {
-    below[c] = above[c] = -INFINITY_;
-    negatives[c] = positives[c] = 0;
-  }
+  float below[BAND], above[BAND];
+  double negatives[BAND] = {}, positives[BAND] = {};
+  for (int64_t c = 0; c < BAND; ++c) below[c] = above[c] = -INFINITY_;
   for (int64_t row = 0; row < pairs.rows; ++row) {
     const float *z = pairs.logits + row * pairs.columns + start, *y = pairs.targets + row * pairs.columns + start;
 #pragma GCC ivdep
@@ -471,14 +462,22 @@ void lse_of_columns(const Pairs& pairs, int64_t start, int64_t end) {
     below[c] = finite_or_zero(below[c]);
     above[c] = finite_or_zero(above[c]);
   }
-  for (int64_t row = 0; row < pairs.rows; ++row) {
-    const float *z = pairs.logits + row * pairs.columns + start, *y = pairs.targets + row * pairs.columns + start;
+  for (int64_t first = 0; first < pairs.rows; first += CHUNK) {
+    const int64_t last = first + CHUNK < pairs.rows ? first + CHUNK : pairs.rows;
+    float some_negatives[BAND] = {}, some_positives[BAND] = {};
+    for (int64_t row = first; row < last; ++row) {
+      const float *z = pairs.logits + row * pairs.columns + start, *y = pairs.targets + row * pairs.columns + start;
 #pragma GCC ivdep
+      for (int64_t c = 0; c < width; ++c) {
+        float negative, positive;
+        shares<Score>(o, z[c], y[c], below[c], above[c], negative, positive);
+        some_negatives[c] += negative;
+        some_positives[c] += positive;
+      }
+    }
     for (int64_t c = 0; c < width; ++c) {
-      float negative, positive;
-      shares<Score>(o, z[c], y[c], below[c], above[c], negative, positive);
-      negatives[c] += negative;
-      positives[c] += positive;
+      negatives[c] += some_negatives[c];
+      positives[c] += some_positives[c];
     }
   }
   for (int64_t c = 0; c < width; ++c) {
@@ -569,32 +568,38 @@ void shares_of_positives(const float* logits, const float* targets, int64_t rows
 #pragma omp for schedule(static) nowait
       for (int64_t row = 0; row < rows; ++row) {
         const float *z = logits + row * columns, *y = targets + row * columns;
-        float weight = 0, sum = 0;
+        for (int64_t start = 0; start < columns; start += CHUNK) {
+          const int64_t end = start + CHUNK < columns ? start + CHUNK : columns;
+          float weight = 0, sum = 0;
 #pragma omp simd reduction(+ : weight, sum)
-        for (int64_t c = 0; c < columns; ++c) {
-          weight += y[c] > 0 ? y[c] : 0.0f;
-          sum += y[c] > 0 ? y[c] * z[c] : 0.0f;
+          for (int64_t c = start; c < end; ++c) {
+            weight += y[c] > 0 ? y[c] : 0.0f;
+            sum += y[c] > 0 ? y[c] * z[c] : 0.0f;
+          }
+          weights[row] += weight;
+          weighted[row] += sum;
         }
-        weights[row] = weight;
-        weighted[row] = sum;
       }
     }
     if (by_column) {
 #pragma omp for schedule(static)
       for (int64_t band = 0; band < (columns + BAND - 1) / BAND; ++band) {
         const int64_t start = band * BAND, width = start + BAND < columns ? BAND : columns - start;
-        float weight[BAND] = {}, sum[BAND] = {};
-        for (int64_t row = 0; row < rows; ++row) {
-          const float *z = logits + row * columns + start, *y = targets + row * columns + start;
+        for (int64_t first = 0; first < rows; first += CHUNK) {
+          const int64_t last = first + CHUNK < rows ? first + CHUNK : rows;
+          float weight[BAND] = {}, sum[BAND] = {};
+          for (int64_t row = first; row < last; ++row) {
+            const float *z = logits + row * columns + start, *y = targets + row * columns + start;
 #pragma GCC ivdep
-          for (int64_t c = 0; c < width; ++c) {
-            weight[c] += y[c] > 0 ? y[c] : 0.0f;
-            sum[c] += y[c] > 0 ? y[c] * z[c] : 0.0f;
+            for (int64_t c = 0; c < width; ++c) {
+              weight[c] += y[c] > 0 ? y[c] : 0.0f;
+              sum[c] += y[c] > 0 ? y[c] * z[c] : 0.0f;
+            }
           }
-        }
-        for (int64_t c = 0; c < width; ++c) {
-          of_columns[start + c] = weight[c];
-          weighted_columns[start + c] = sum[c];
+          for (int64_t c = 0; c < width; ++c) {
+            of_columns[start + c] += weight[c];
+            weighted_columns[start + c] += sum[c];
+          }
         }
       }
     }
@@ -670,6 +675,9 @@ float selected_least(const float* values, int64_t number, int64_t selected) {
 
 extern "C" {
 
+// The version of this file that the library was compiled from.
+const char* rarecall_source() { return RARECALL_SOURCE; }
+
 // The weighted sum of one term per entry; its gradient too unless `gradient` is null. Each of the five options of the
 // classes, by the order of ClassOptions, is a row of columns or null.
 // `extras` is a number for each entry or null; `hard` says that no target is soft.
@@ -695,10 +703,9 @@ double rarecall_pointwise(int32_t loss, const float* logits, const float* target
     case 5: return all_sides<Rebalanced>(problem, hard, threads);
     case 6: return all_rows<GeneralizedRobust>(problem, threads);
     case 7: return all_rows<Entropy>(problem, threads);
-    case 8: return all_rows<Probability>(problem, threads);
-    case 9: return all_rows<Selected, true>(problem, threads);
-    case 10: return extras ? all_rows<Expected, true>(problem, threads) : all_rows<Expected>(problem, threads);
-    case 11: return all_sides<Shifted>(problem, hard, threads);
+    case 8: return all_rows<Selected, true>(problem, threads);
+    case 9: return extras ? all_rows<Expected, true>(problem, threads) : all_rows<Expected>(problem, threads);
+    case 10: return all_sides<Shifted>(problem, hard, threads);
     default: return std::numeric_limits<double>::quiet_NaN();
   }
 }
@@ -834,8 +841,8 @@ void rarecall_believe(const float* logits, const float* targets, int64_t entries
     std::vector<int32_t> own(number_of_bins, 0);
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < entries; ++i) {
-      believed[i] = targets[i] > 0 ? targets[i] : 0.0f;
-      if (targets[i] < 0) ++own[ordered(logits[i]) >> shift];
+      believed[i] = targets[i] < 0 ? 0.0f : targets[i];
+      if (targets[i] < 0 && logits[i] == logits[i]) ++own[ordered(logits[i]) >> shift];
     }
 #pragma omp critical
     for (int64_t bin = 0; bin < number_of_bins; ++bin) bins[bin] += own[bin];
@@ -848,7 +855,7 @@ void rarecall_believe(const float* logits, const float* targets, int64_t entries
   inside.reserve(bins[bin]);
   for (int64_t i = 0; i < entries; ++i) {
     const uint32_t key = ordered(logits[i]);
-    if (targets[i] < 0 && static_cast<int64_t>(key >> shift) == bin) inside.push_back(key);
+    if (targets[i] < 0 && logits[i] == logits[i] && static_cast<int64_t>(key >> shift) == bin) inside.push_back(key);
   }
   left = left < static_cast<int64_t>(inside.size()) ? left : inside.size();
   uint32_t least = 0;
@@ -859,7 +866,7 @@ void rarecall_believe(const float* logits, const float* targets, int64_t entries
   int64_t level = left;
   for (const uint32_t key : inside) level -= key > least;
   for (int64_t i = 0; i < entries; ++i) {
-    if (!(targets[i] < 0)) continue;
+    if (!(targets[i] < 0) || logits[i] != logits[i]) continue;  // dropping what is not a number would hide it
     const uint32_t key = ordered(logits[i]);
     const bool in_bin = static_cast<int64_t>(key >> shift) == bin;
     if (static_cast<int64_t>(key >> shift) > bin || (in_bin && left > 0 && (key > least || (key == least && level-- > 0))))
@@ -867,26 +874,29 @@ void rarecall_believe(const float* logits, const float* targets, int64_t entries
   }
 }
 
-// How many targets are known, their sum, and how many are between 0 and 1.
+// How many targets are known, their sum, how many are between 0 and 1, and how many are no labels at all.
 void rarecall_count(const float* targets, int64_t entries, double* counts, int32_t threads) {
   const int64_t chunks = (entries + CHUNK - 1) / CHUNK;
-  std::vector<double> known(chunks), present(chunks), soft(chunks);
+  std::vector<double> known(chunks), present(chunks), soft(chunks), wrong(chunks);
 #pragma omp parallel for schedule(static) num_threads(threads) if (entries > WORTH_A_THREAD)
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t end = (chunk + 1) * CHUNK < entries ? (chunk + 1) * CHUNK : entries;
-    float some_known = 0, some_present = 0, some_soft = 0;
-#pragma omp simd reduction(+ : some_known, some_present, some_soft)
+    float some_known = 0, some_present = 0, some_soft = 0, some_labels = 0;
+#pragma omp simd reduction(+ : some_known, some_present, some_soft, some_labels)
     for (int64_t i = chunk * CHUNK; i < end; ++i) {
       some_known += targets[i] >= 0 ? 1.0f : 0.0f;
       some_present += targets[i] >= 0 ? targets[i] : 0.0f;
       some_soft += targets[i] > 0 && targets[i] < 1 ? 1.0f : 0.0f;
+      some_labels += targets[i] <= 1 ? 1.0f : 0.0f;  // not so what is not a number
     }
     known[chunk] = some_known;
     present[chunk] = some_present;
     soft[chunk] = some_soft;
+    wrong[chunk] = static_cast<float>(end - chunk * CHUNK) - some_labels;
   }
   counts[0] = in_order(known);
   counts[1] = in_order(present);
   counts[2] = in_order(soft);
+  counts[3] = in_order(wrong);
 }
 }
