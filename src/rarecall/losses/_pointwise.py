@@ -144,7 +144,8 @@ def asymmetric(
 
     .. math:: -y (1 - p)^{\gamma_+} \log p - (1 - y)\, p_m^{\gamma_-} \log(1 - p_m), \quad p_m = \max(p - m, 0)
 
-    γ₊ = γ₋ = m = 0 is the binary cross-entropy; γ₊ = γ₋ and m = 0 is the focal loss.
+    γ₊ = γ₋ = m = 0 is the binary cross-entropy; γ₊ = γ₋ and m = 0 is the focal loss, whose gradient it has with
+    `detach_focusing=False`.
 
     Args:
         logits: (..., N, C).
