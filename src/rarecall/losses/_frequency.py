@@ -35,11 +35,22 @@ MODES = ("by_class", "average_n", "average_w", "min_n")
 
 
 class Counts(NamedTuple):
-    """Positives, negatives and items of each class, (..., 1, C), all at least 1."""
+    """In how many items each class is present and in how many it is absent, (..., 1, C)."""
 
-    positives: Tensor
-    negatives: Tensor
-    total: Tensor
+    present: Tensor
+    absent: Tensor
+
+    def positives(self) -> Tensor:
+        """At least 1."""
+        return self.present.clamp(min=1)
+
+    def negatives(self) -> Tensor:
+        """At least 1."""
+        return self.absent.clamp(min=1)
+
+    def total(self) -> Tensor:
+        """At least 1."""
+        return (self.present + self.absent).clamp(min=1)
 
 
 def class_counts(like: Tensor, positives: PerClass, total: Total) -> Counts:
@@ -54,7 +65,7 @@ def class_counts(like: Tensor, positives: PerClass, total: Total) -> Counts:
     absent = every - present
     if _kernel.can_look_at(present, absent) and absent.numel() and not torch.minimum(present, absent).amin() >= 0:
         raise _contradiction(present, absent)
-    return Counts(present.clamp(min=1), absent.clamp(min=1), (present + absent).clamp(min=1))
+    return Counts(present, absent)
 
 
 def _contradiction(present: Tensor, absent: Tensor) -> OptionError:
@@ -103,8 +114,8 @@ def reweighted_cross_entropy(
     """
     check_range("power", power, 0.0)
     z, y = prepare(logits, targets)
-    n, _, every = class_counts(z, positives, total)
-    return _weighted(z, y, (every / n) ** spread(power), gamma, balance, reduction)
+    counts = class_counts(z, positives, total)
+    return _weighted(z, y, (counts.total() / counts.positives()) ** spread(power), gamma, balance, reduction)
 
 
 def frequency_weighted_cross_entropy(
@@ -139,8 +150,10 @@ def frequency_weighted_cross_entropy(
     Reference: T. Kobayashi, Two-way multi-label loss, CVPR 2023, section 4.3.
     """
     z, y = prepare(logits, targets)
-    n, others, _ = class_counts(z, positives, total)
-    return binary_cross_entropy(z, y, pos_weight=(others / n).sqrt().squeeze(-2), reduction=reduction)
+    counts = class_counts(z, positives, total)
+    return binary_cross_entropy(
+        z, y, pos_weight=(counts.negatives() / counts.positives()).sqrt().squeeze(-2), reduction=reduction
+    )
 
 
 def attribute_weighted_cross_entropy(
@@ -173,8 +186,8 @@ def attribute_weighted_cross_entropy(
     scenarios, ACPR 2015.
     """
     z, y = prepare(logits, targets)
-    n, _, every = class_counts(z, positives, total)
-    rate = n / every
+    counts = class_counts(z, positives, total)
+    rate = counts.positives() / counts.total()
     present_weight, absent_weight = torch.exp(1 - rate), torch.exp(rate)
 
     def formula(z: Tensor) -> Terms:
@@ -229,7 +242,8 @@ def class_balanced(
     check_number("beta", beta)
     require(isinstance(beta, Tensor) or 0 <= beta < 1, "beta", beta, "at least 0 and below 1")
     z, y = prepare(logits, targets)
-    n, _, items = class_counts(z, positives, total)
+    counts = class_counts(z, positives, total)
+    n = counts.positives()
     decay = spread(beta)
     log_decay = decay.log() if isinstance(decay, Tensor) else math.log(decay) if decay else -math.inf
 
@@ -243,7 +257,7 @@ def class_balanced(
     divisor = torch.where(number > 0, number, 1.0)
     if not y.shape[-1]:
         return _weighted(z, y, n, gamma, balance, reduction)
-    every = items.amax(-1, keepdim=True)
+    every = counts.total().amax(-1, keepdim=True)
     if mode == "average_n":
         of_row = weight(torch.where(number > 0, (present * n).sum(-1, keepdim=True) / divisor, every))
     elif mode == "average_w":
@@ -312,7 +326,8 @@ def distribution_balanced(
     for name, value in (("beta", beta), ("mu", mu), ("init_bias", init_bias)):
         check_number(name, value)
     z, y = prepare(logits, targets)
-    n, others, _ = class_counts(z, positives, total)
+    counts = class_counts(z, positives, total)
+    n, others = counts.positives(), counts.negatives()
     scale, factor = spread(negative_scale), 1.0 if gamma is None else spread(balance)
     bias = -torch.log(others / n) * spread(init_bias) / scale
     rarity = 1 / n
@@ -373,7 +388,7 @@ def ldam(
     check_range("max_margin", max_margin, 0.0)
     check_range("scale", scale, 0.0, above=True)
     z, y = prepare(logits, targets)
-    n = class_counts(z, positives, torch.inf).positives
+    n = class_counts(z, positives, torch.inf).positives()
     rarest = n.amin(-1, keepdim=True) if n.shape[-1] else n
     margins = spread(max_margin) * (n / rarest) ** -0.25
     pace = spread(scale)

@@ -119,6 +119,7 @@ class Call:
         rows: (N, 1) weights of the rows, or None.
         extras: (N, C) a number for each entry, or None.
         factor: what every term is multiplied by.
+        absent_factor: what the terms of absent and of unknown entries are multiplied by besides.
         soft: what terms with soft targets are multiplied by besides.
     """
 
@@ -132,6 +133,7 @@ class Call:
     rows: Tensor | None = None
     extras: Tensor | None = None
     factor: Option = 1.0
+    absent_factor: float = 1.0
     soft: Option = 1.0
 
     def classes(self) -> list[Tensor | None]:
@@ -140,13 +142,14 @@ class Call:
 
     def fits(self, shape: torch.Size) -> bool:
         """Whether the kernel can take every option of it for logits of a shape."""
-        if any(isinstance(number, Tensor) for number in (*self.options, self.factor, self.soft)):
-            return False
-        shapes = [((1, shape[1]), one) for one in self.classes()] + [((shape[0], 1), self.rows), (shape, self.extras)]
-        return all(
-            tensor is None or (tensor.shape == wanted and tensor.device.type == "cpu" and not tensor.requires_grad)
-            for wanted, tensor in shapes
-        )
+        for number in (*self.options, self.factor, self.soft):
+            if isinstance(number, Tensor):
+                return False
+        shapes = [(1, shape[1])] * 5 + [(shape[0], 1), shape]
+        for tensor, wanted in zip((*self.classes(), self.rows, self.extras), shapes, strict=True):
+            if tensor is not None and (tensor.shape != wanted or tensor.requires_grad or tensor.device.type != "cpu"):
+                return False
+        return True
 
 
 class Ranking(NamedTuple):
@@ -203,7 +206,7 @@ def takes(logits: Tensor, targets: Tensor, call: Call | Ranking | None = None) -
         and not targets.requires_grad
         and (call is None or call.fits(logits.shape))
         and not _is_observed()
-        and not any(tensor._is_zerotensor() or tensor.is_neg() for tensor in (logits, targets))
+        and not (logits._is_zerotensor() or logits.is_neg() or targets._is_zerotensor() or targets.is_neg())
     )
 
 
@@ -246,7 +249,7 @@ def pointwise(
     differentiates twice. `plus` is added to the value.
     """
     given = [targets, *call.classes(), call.rows, call.extras]
-    held = [None if tensor is None else tensor.detach().to(torch.float32).contiguous() for tensor in given]
+    held = [None if tensor is None else tensor.detach().contiguous().to(torch.float32) for tensor in given]
 
     def run(logits: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
         gradient = torch.empty_like(logits) if wanted else None
@@ -261,7 +264,9 @@ def pointwise(
             rows,
             extras,
             hard,
-            *(scale * call.factor for scale in scales),
+            scales[0] * call.factor,
+            scales[1] * call.factor * call.absent_factor,
+            scales[2] * call.factor * call.absent_factor,
             call.soft,
             _address(gradient),
             torch.get_num_threads(),

@@ -57,8 +57,10 @@ def assume_negative(
 
     Reference: E. Cole et al., Multi-label learning from single positive labels, CVPR 2021.
     """
-    z, y = prepare(logits, targets)
-    return binary_cross_entropy(z, y.clamp(min=0), label_smoothing=label_smoothing, reduction=reduction)
+    if isinstance(label_smoothing, Tensor) or label_smoothing != 0:
+        z, y = prepare(logits, targets)
+        return binary_cross_entropy(z, y.clamp(min=0), label_smoothing=label_smoothing, reduction=reduction)
+    return _as_absent(logits, targets, 1.0, reduction)
 
 
 def weak_assume_negative(
@@ -86,15 +88,8 @@ def weak_assume_negative(
 
     Reference: E. Cole et al., Multi-label learning from single positive labels, CVPR 2021.
     """
-    z, y = prepare(logits, targets)
-    weight = 1 / max(z.shape[-1] - 1, 1)
-
-    def formula(z: Tensor) -> Terms:
-        present, absent, _ = cross_entropy_terms(z)
-        return Terms(present, weight * absent)
-
-    call = _kernel.Call(_kernel.FOCAL, (0.0, 0.0, 1.0, weight))
-    return reduce_entries(z, y.clamp(min=0), formula, reduction, call=call)
+    classes = logits.shape[-1] if getattr(logits, "ndim", 0) else 1
+    return _as_absent(logits, targets, 1 / max(classes - 1, 1), reduction)
 
 
 def expected_positive(
@@ -366,6 +361,18 @@ def generalized_robust(
     call = None
     if k is None and not isinstance(sigma, Tensor):
         call = _kernel.Call(_kernel.GENERALIZED_ROBUST, (w, b, mu, 1 / (2 * sigma**2), q2, q3))
+    return reduce_entries(z, y, formula, reduction, call=call, every=True)
+
+
+def _as_absent(logits: Tensor, targets: Tensor, weight: float, reduction: Reduction) -> Tensor:
+    """Cross-entropy with unknown entries taken as absent, and the weight on what is absent."""
+    z, y = prepare(logits, targets)
+
+    def formula(z: Tensor) -> Terms:
+        present, absent, _ = cross_entropy_terms(z)
+        return Terms(present, weight * absent, weight * absent)
+
+    call = _kernel.Call(_kernel.CROSS_ENTROPY, absent_factor=weight)
     return reduce_entries(z, y, formula, reduction, call=call, every=True)
 
 

@@ -151,7 +151,7 @@ INLINE Dual focused(const Logistic& x, float gamma) { return exponential(-gamma 
 struct CrossEntropy {
   INLINE Terms terms(const Context&, float z, float) {
     const Logistic x = logistic(z);
-    return {x.loss_present, x.loss_absent, {0, 0}};
+    return {x.loss_present, x.loss_absent, x.loss_absent};  // for rules that take an unknown entry as absent
   }
 };
 
