@@ -164,6 +164,14 @@ def test_a_head_learns_with_losses_that_remember(table: data.LabelTable, text: s
     assert not run.diverged
 
 
+def test_a_rule_about_unknown_labels_without_any_is_said_to_be_idle() -> None:
+    complete, partly = np.array([[1, 0]], np.int8), np.array([[1, -1]], np.int8)
+    (said,) = studies.idle_rules(("focal", "gr", "dr + wan"), complete)
+    assert said.startswith("no training label is unknown: gr, dr + wan: ")
+    assert studies.idle_rules(("focal", "gr"), partly) == []
+    assert studies.idle_rules(("focal", "two-way"), complete) == []
+
+
 def test_run_files_of_different_runs_have_different_names() -> None:
     jobs = [Job(loss, rate, seed) for loss in ("focal", "focal(gamma=1)", "focal(gamma=1.5)", "focal(alpha=1)")
             for rate in (1e-3, 1e-2) for seed in (0, 1)]  # fmt: skip

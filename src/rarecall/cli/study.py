@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 Losses = Annotated[
     str | None,
     typer.Option(
-        help="Losses separated by commas; options in brackets, as in `two-way,focal(gamma=1.0)`. Default: "
-        "binary-cross-entropy, focal, asymmetric, two-way, distributionally-robust."
+        help="Losses separated by commas; options in brackets, as in `two-way,focal(gamma=1.0)`, or sums, as in "
+        "`dr + 0.5 * focal`; a wrong name lists them all. Default: binary-cross-entropy, focal, asymmetric, two-way, "
+        "distributionally-robust."
     ),
 ]
 
@@ -91,6 +92,8 @@ def study(
     }  # fmt: skip
     if finetune:
         protocol: Any = studies.finetuning(table, augmentation=augmentation, **common)
+        for loss in wanted:
+            protocol.training(loss, rate=protocol.common_rate, seed=0)  # refuses what a training cannot take
     else:
         if augmentation is not None:
             raise OptionError(f"--augmentation {augmentation}: heads are trained on features: pass --finetune, too")
@@ -105,9 +108,10 @@ def study(
         table, backbone, left_out = _prepare(table, model, weights, size, device, strict, finetune)
     data.check_learnable(table)
     facts = data.audit(table)
-    _say_what_was_found([*left_out, *facts.warnings], [*taken, *facts.advice])
+    idle = studies.idle_rules(wanted, table.labels[table.part("train")])
+    _say_what_was_found([*left_out, *facts.warnings], [*taken, *idle, *facts.advice])
     finished = _run(plan, table, backbone, out, workers, device)
-    results = studies.collect(finished, facts, _options.command_line(), left_out + taken)
+    results = studies.collect(finished, facts, _options.command_line(), left_out + taken + idle)
     results.write(out)
     write_text(out / "report.html", page.render(results))
     terminal.print_leaderboard(results.summary, _options.output)

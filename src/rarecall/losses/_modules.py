@@ -55,11 +55,13 @@ class Loss(nn.Module):
         reduction: how the terms are put together.
         needs_rows: whether `forward` has to be told which training items the batch holds.
         needs_scores: whether `update` has to be given the logits of all training items after each epoch.
+        about_unknown: whether unknown entries have a term of their own.
     """
 
     reduction: Reduction = "mean"
     needs_rows: bool = False
     needs_scores: bool = False
+    about_unknown: bool = False
 
     def forward(self, logits: Tensor, targets: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return the loss of (..., N, C) logits and targets; `rows` are the numbers (N,) of the training items."""
@@ -92,6 +94,7 @@ class FunctionLoss(Loss):
         super().__init__()
         self.name, self.options, self.check = name, dict(options), check
         self.reduction = options.get("reduction", "mean")
+        self.about_unknown = FUNCTIONS[name].__module__ == _unknown.__name__
         self.buffer_names = [
             option for option, value in options.items() if option in PER_CLASS or torch.is_tensor(value)
         ]
@@ -171,6 +174,7 @@ class WeightedSum(Loss):
             raise OptionError(f"{self}: parts with reduction='none' have another shape than the others")
         self.needs_rows = any(part.needs_rows for _, part in parts)
         self.needs_scores = any(part.needs_scores for _, part in parts)
+        self.about_unknown = any(part.about_unknown for _, part in parts)
 
     def forward(self, logits: Tensor, targets: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return the loss of (..., N, C) logits and targets; `rows` are the numbers (N,) of the training items."""

@@ -1,6 +1,14 @@
 """Studies: which loss finds the rare labels best on one's own data, and how sure that is."""
 
-from rarecall.studies.plan import Finetuning, Plan, Protocol, default_protocol, finetuning, parse_losses
+from rarecall.studies.plan import (
+    Finetuning,
+    Plan,
+    Protocol,
+    default_protocol,
+    finetuning,
+    idle_rules,
+    parse_losses,
+)
 from rarecall.studies.results import Results, collect
 from rarecall.studies.runner import Study, study
 
@@ -13,6 +21,7 @@ __all__ = [
     "collect",
     "default_protocol",
     "finetuning",
+    "idle_rules",
     "parse_losses",
     "study",
 ]

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rarecall import losses
 from rarecall.data.table import LabelTable
 from rarecall.errors import OptionError
+from rarecall.labels import UNKNOWN, LabelMatrix
 from rarecall.models import head_defaults
 from rarecall.training.config import Recipe, Training, checked, recipe, training
 
@@ -98,6 +99,19 @@ def parse_losses(text: str) -> tuple[str, ...]:
         if meaning in meanings[:place]:
             raise OptionError(f"{expressions[place]} stands twice in the losses: name each once")
     return expressions
+
+
+def idle_rules(expressions: tuple[str, ...], labels: LabelMatrix) -> list[str]:
+    """A sentence about losses that are rules for unknown labels, if there are no such labels.
+
+    >>> import numpy as np
+    >>> idle_rules(("focal", "generalized-robust"), np.array([[1, 0]], np.int8))
+    ['no training label is unknown: generalized-robust: nothing for a rule about unknown labels to act on']
+    """
+    rules = [text for text in expressions if losses.preview(text).about_unknown]
+    if not rules or (labels == UNKNOWN).any():
+        return []
+    return [f"no training label is unknown: {', '.join(rules)}: nothing for a rule about unknown labels to act on"]
 
 
 def identity(plan: Plan, table: LabelTable, backbone: dict[str, Any] | None) -> dict[str, Any]:
