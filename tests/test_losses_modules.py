@@ -731,3 +731,14 @@ def test_the_page_about_losses_has_every_one_of_them_and_its_example_runs():
     text = (Path(__file__).parent.parent / "docs" / "losses.md").read_text()
     assert [name for name in losses.names() if f"\n| `{name}` |" not in text] == []
     exec(text.partition("```python\n")[2].partition("```")[0], {})
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_a_default_device_does_not_matter_to_building(name):
+    try:
+        torch.set_default_device("meta")
+        module = built((name, {}))
+    finally:
+        torch.set_default_device(None)
+    batch = sample(6, 4)
+    assert torch.equal(module(*batch, ROWS), built((name, {}))(*batch, ROWS))

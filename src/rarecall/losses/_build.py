@@ -44,7 +44,7 @@ SHORT_NAMES = {
 }
 HELD = ("estimates",)  # by the module itself
 # Every kind of label, to try a loss on.
-TRIAL = torch.tensor([[1], [0], [-1]])
+TRIAL = torch.tensor([[1], [0], [-1]], device="cpu")
 
 
 def names() -> list[str]:
@@ -133,8 +133,9 @@ def _try(name: str, options: dict[str, Any], kind: type[FunctionLoss]) -> None:
     }
     module = kind(name, plain, TRIAL)
     module.set_progress(0.5, 10)
-    module(torch.zeros(3, 1), TRIAL, torch.arange(3))
-    module.update(torch.zeros(3, 1))
+    logits = torch.zeros(TRIAL.shape, device="cpu")
+    module(logits, TRIAL, torch.arange(len(TRIAL), device="cpu"))
+    module.update(logits)
 
 
 def _parse(text: str) -> list[tuple[float, str, dict[str, Any]]]:

@@ -108,7 +108,7 @@ class FunctionLoss(Loss):
                     self.buffer_names.append(option)
         if "positives" in self.buffer_names:
             positives = self.get_buffer("positives")
-            like = torch.zeros(1, positives.shape[-1] if positives.ndim else 1)
+            like = torch.zeros(1, positives.shape[-1] if positives.ndim else 1, device="cpu")
             if positives.device.type == "cpu":
                 total = self.get_buffer("total") if "total" in self.buffer_names else torch.inf
                 _frequency.class_counts(like, positives, total)
@@ -232,7 +232,7 @@ def label_tensor(labels: LabelsLike) -> Tensor:
     try:
         tensor = labels.detach().cpu() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
     except (TypeError, ValueError):
-        tensor = torch.zeros(0)
+        tensor = torch.zeros(0, device="cpu")
     if tensor.ndim != 2:
         raise ShapeError("labels must be a matrix (items, classes) of 1, 0 and -1: pass labels=table.labels")
     wrong = _no_label(tensor) | (tensor != tensor.round())
@@ -249,7 +249,11 @@ def _no_label(targets: Tensor) -> Tensor:
 
 def _numbers(name: str, option: str, value: Any) -> Tensor:
     try:
-        return value.detach().clone() if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.float32)
+        return (
+            value.detach().clone()
+            if isinstance(value, Tensor)
+            else torch.as_tensor(value, dtype=torch.float32, device="cpu")
+        )
     except (TypeError, ValueError, RuntimeError):
         raise OptionError(f"{expression(name, {option: value})}: an option has a value of the wrong type") from None
 

@@ -82,9 +82,10 @@ class GeneralizedRobust(Scheduled):
                 len(pair) == 2 and all(isinstance(end, int | float) for end in pair)
             )
             require(numbers, option, value, "one number, or two between which it moves")
+        nothing = torch.zeros(1, 1, device="cpu")
         for end in (0.0, 1.0):
             ways = {option: _between(self.moving[option], end) for option in ("w", "b", "mu", "sigma")}
-            _unknown.generalized_robust(torch.zeros(1, 1), torch.zeros(1, 1), **ways)
+            _unknown.generalized_robust(nothing, nothing, **ways)
         check_warmup(self.moving["warmup"])
         require(self.moving["k"] in (None, "learned"), "k", self.moving["k"], "None or 'learned'")
         if self.moving["k"] == "learned":
@@ -92,8 +93,8 @@ class GeneralizedRobust(Scheduled):
                 raise OptionError(
                     "generalized-robust(k='learned') has parameters for each class: pass labels=table.labels"
                 )
-            self.k_weight = nn.Parameter(torch.zeros(labels.shape[1]))
-            self.k_bias = nn.Parameter(torch.full((labels.shape[1],), -2.0))
+            self.k_weight = nn.Parameter(torch.zeros(labels.shape[1], device="cpu"))
+            self.k_bias = nn.Parameter(torch.full((labels.shape[1],), -2.0, device="cpu"))
 
     def arguments(self) -> dict[str, Any]:
         """What the function is called with at present."""
@@ -149,7 +150,7 @@ class LargeLoss(Scheduled, Remembering):
         if self.needs_rows:
             if labels is None:
                 raise OptionError("large-loss(scheme='correct-permanently') remembers labels: pass labels=table.labels")
-            self.register_buffer("corrected", torch.zeros(labels.shape, dtype=torch.bool))
+            self.register_buffer("corrected", torch.zeros(labels.shape, dtype=torch.bool, device="cpu"))
 
     def arguments(self) -> dict[str, Any]:
         """What the function is called with at present."""
@@ -197,7 +198,7 @@ class EntropyMaximization(Scheduled, Remembering):
             if labels is None:
                 raise OptionError("entropy-maximization(pseudo_labels=True) remembers labels: pass labels=table.labels")
             self.register_buffer("unknown", labels < 0)
-            self.register_buffer("soft", torch.full(labels.shape, float(UNKNOWN)))
+            self.register_buffer("soft", torch.full(labels.shape, float(UNKNOWN), device="cpu"))
 
     def update(self, logits: Tensor) -> None:
         """Make soft negatives of the lowest-scored unknown labels, given the logits of all items, (N, C).
@@ -247,8 +248,8 @@ class Role(Remembering):
             raise OptionError("role learns an estimate of every label: pass labels=table.labels")
         seed = self.all_options()["seed"]
         require(isinstance(seed, int) and seed >= 0, "seed", seed, "a whole number of at least 0")
-        generator = torch.Generator().manual_seed(seed)
-        start = math.log(0.6 / 0.4) * (2 * torch.rand(labels.shape, generator=generator) - 1)
+        generator = torch.Generator("cpu").manual_seed(seed)
+        start = math.log(0.6 / 0.4) * (2 * torch.rand(labels.shape, generator=generator, device="cpu") - 1)
         certain = math.log(0.995 / 0.005)
         start = torch.where(labels == 1, certain, torch.where(labels == 0, -certain, start))
         self.estimates = nn.Parameter(start)
