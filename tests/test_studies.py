@@ -113,7 +113,7 @@ def test_validation_picks_the_epoch_and_the_thresholds(table: data.LabelTable) -
 def test_a_run_that_diverges_keeps_what_it_had(table: data.LabelTable) -> None:
     assert table.features is not None
     features = table.features.copy()
-    features[table.part("train")] = 3e38
+    features[table.part("train")] = np.inf
     parts, plan = as_parts(features, table.labels, table.split), plan_for(table)
     run = train_head(Job("binary-cross-entropy", 1e-2, 0), parts, plan.protocol)
     assert run.diverged

@@ -489,8 +489,12 @@ def test_a_worker_that_dies_is_said(table: LabelTable, backbone: Backbone, tmp_p
 def test_too_little_memory_is_said_with_a_batch_size(
     table: LabelTable, backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def exhausted(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+    whole = FunctionLoss.forward
+
+    def exhausted(loss: losses.Loss, logits: Tensor, *more: Tensor) -> Tensor:
+        if len(logits) == 8:  # a batch
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return whole(loss, logits, *more)
 
     monkeypatch.setattr(FunctionLoss, "forward", exhausted)
     with pytest.raises(TrainingError, match="out of memory with batches of 8: try --batch-size 4"):
