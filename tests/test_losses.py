@@ -1147,7 +1147,9 @@ def test_vmap_of_the_gradient_is_the_gradient_of_each_problem(case):
 @pytest.mark.usefixtures("no_type_checker")
 @every_name
 @pytest.mark.parametrize(
-    ("logits", "targets"), [((3, 4), (3, 5)), ((3, 4), (4, 3)), ((4,), (4,)), ((2, 3, 4), (3, 1))], ids=str
+    ("logits", "targets"),
+    [((3, 4), (3, 5)), ((3, 4), (4, 3)), ((4,), (4,)), ((2, 3, 4), (3, 1)), ((2, 3, 4), (3, 3, 4))],
+    ids=str,
 )
 def test_shapes_that_do_not_fit_are_named(name, logits, targets):
     with pytest.raises(ShapeError) as error:

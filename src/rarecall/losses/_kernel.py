@@ -10,7 +10,6 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -104,8 +103,7 @@ def source_of(file: Path) -> str:
 LIBRARY = load()
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A pointwise loss as the kernel knows it.
 
     Attributes:
@@ -136,19 +134,20 @@ class Call:
     absent_factor: float = 1.0
     soft: Option = 1.0
 
-    def classes(self) -> list[Tensor | None]:
-        """The options of the classes in the order of the kernel."""
-        return [self.present_weight, self.absent_weight, self.present_bias, self.absent_bias, self.rarity]
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """The options of classes, rows and entries in the order of the kernel."""
+        return self[2:9]
 
     def fits(self, shape: torch.Size) -> bool:
         """Whether the kernel can take every option of it for logits of a shape."""
         for number in (*self.options, self.factor, self.soft):
             if isinstance(number, Tensor):
                 return False
-        shapes = [(1, shape[1])] * 5 + [(shape[0], 1), shape]
-        for tensor, wanted in zip((*self.classes(), self.rows, self.extras), shapes, strict=True):
-            if tensor is not None and (tensor.shape != wanted or tensor.requires_grad or tensor.device.type != "cpu"):
-                return False
+        for place, tensor in enumerate(self.tensors()):
+            if tensor is not None:
+                wanted = (1, shape[1]) if place < 5 else (shape[0], 1) if place == 5 else shape
+                if tensor.shape != wanted or tensor.requires_grad or tensor.device.type != "cpu":
+                    return False
         return True
 
 
@@ -248,7 +247,7 @@ def pointwise(
     `hard` says that no target is soft. `formula` is the same by differentiable operations, for whoever
     differentiates twice. `plus` is added to the value.
     """
-    given = [targets, *call.classes(), call.rows, call.extras]
+    given = (targets, *call.tensors())
     held = [None if tensor is None else tensor.detach().contiguous().to(torch.float32) for tensor in given]
 
     def run(logits: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:

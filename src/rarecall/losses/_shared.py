@@ -34,12 +34,11 @@ def prepare(logits: Any, targets: Any) -> tuple[Tensor, Tensor]:
         raise ShapeError(
             f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} must end in the same (samples, classes)"
         )
-    try:
-        torch.broadcast_shapes(logits.shape, targets.shape)
-    except RuntimeError:
+    fits = (a == b or 1 in (a, b) for a, b in zip(logits.shape[:-2][::-1], targets.shape[:-2][::-1], strict=False))
+    if logits.shape != targets.shape and not all(fits):
         raise ShapeError(
             f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} have leading dimensions that do not fit"
-        ) from None
+        )
     if not logits.is_floating_point():
         raise ShapeError(f"logits are {logits.dtype}: pass floating-point logits, not labels or decisions")
     wide = torch.promote_types(logits.dtype, torch.float32)
