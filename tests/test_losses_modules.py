@@ -742,3 +742,11 @@ def test_a_default_device_does_not_matter_to_building(name):
         torch.set_default_device(None)
     batch = sample(6, 4)
     assert torch.equal(module(*batch, ROWS), built((name, {}))(*batch, ROWS))
+
+
+def test_positives_given_by_hand_go_with_the_total_of_the_labels():
+    text = "distribution-balanced(positives=[9, 8, 7, 6])"
+    assert repr(losses.preview(text)) == text
+    batch = sample(6, 4)
+    counts = {"positives": torch.tensor([9, 8, 7, 6]), "total": (LABELS >= 0).sum(0)}
+    close(build(text, labels=LABELS)(*batch), losses.distribution_balanced(*batch, **counts), rtol=1e-6)

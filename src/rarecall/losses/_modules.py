@@ -109,8 +109,9 @@ class FunctionLoss(Loss):
         if "positives" in self.buffer_names:
             positives = self.get_buffer("positives")
             like = torch.zeros(1, positives.shape[-1] if positives.ndim else 1, device="cpu")
-            if positives.device.type == "cpu":
-                total = self.get_buffer("total") if "total" in self.buffer_names else torch.inf
+            total = self.get_buffer("total") if "total" in self.buffer_names else torch.tensor(torch.inf, device="cpu")
+            # Placeholder labels have one class; the logits will tell whether the counts fit.
+            if positives.device.type == "cpu" and (total.ndim == 0 or total.shape == positives.shape):
                 _frequency.class_counts(like, positives, total)
 
     def all_options(self) -> dict[str, Any]:
