@@ -11,10 +11,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
+from torchvision import transforms
 
 from rarecall.data import LabelTable
-from rarecall.data.augmentation import LEAST_SHARES, PRESETS, augment
+from rarecall.data.augmentation import PRESETS, augment
+from rarecall.data.containers import Located
 from rarecall.data.duplicates import find_copies
 from rarecall.data.images import SPARE, decode, read_image, resize
 from rarecall.seeds import AUGMENTATION, stream
@@ -179,53 +181,162 @@ def test_augmentation_depends_on_its_seed_alone(preset: str) -> None:
     assert all(torch.equal(first, other) for other in others) == (preset == "none")
 
 
-def _detailed(width: int = 1600, height: int = 1200) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(2).integers(0, 256, (height, width, 3), dtype=np.uint8))
+def _photo(width: int = 1600, height: int = 1200) -> Image.Image:
+    """Shapes of all sizes, from a twelfth of the image to a few pixels: the smaller, the fainter, as in photos."""
+    random, levels = np.random.default_rng(2), np.full((height, width, 3), 127.5)
+    for cells, contrast in ((12, 60), (40, 40), (130, 25), (400, 15)):
+        noise = random.integers(-127, 128, (cells * height // width, cells, 3)) * contrast / 127 + 127.5
+        coarse = Image.fromarray(noise.astype(np.uint8))
+        levels += np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)) - 127.5
+    return Image.fromarray(levels.clip(0, 255).astype(np.uint8))
 
 
-def _jpeg(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=95)
+PHOTO = _photo()
+
+
+def _jpeg(image: Image.Image, orientation: int = 1) -> bytes:
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    image.save(buffer, "JPEG", quality=95, exif=exif)
     return buffer.getvalue()
 
 
-def _middle(image: Image.Image | str, share: float) -> torch.Tensor:
-    """The middle of an image, cut to a share of its sides."""
-    assert isinstance(image, Image.Image), image
-    width, height = (side * share / 2 for side in image.size)
-    x, y = image.width / 2, image.height / 2
-    return resize(image.crop((round(x - width), round(y - height), round(x + width), round(y + height))), (224, 224))
+def _levels(image: torch.Tensor | str) -> torch.Tensor:
+    assert isinstance(image, torch.Tensor), image
+    return image.float()
 
 
-def test_the_smallest_crop_keeps_its_detail() -> None:
-    content, share = _jpeg(_detailed()), LEAST_SHARES["crop"]
-    wanted = _middle(decode(content, (1200, 1600)), share).int()
-    found = _middle(decode(content, (224, 224), share), share).int()
-    blurred = _middle(decode(content, (224, 224)), share).int()
-    assert (found - wanted).abs().float().mean() < 1
-    assert (blurred - wanted).abs().float().mean() > 10
+def _sharpness(image: torch.Tensor) -> float:
+    return float((image[:, :, 1:] - image[:, :, :-1]).abs().mean() + (image[:, 1:] - image[:, :-1]).abs().mean())
+
+
+def _assert_alike(found: torch.Tensor | str, wanted: torch.Tensor | str) -> None:
+    """As good as the same picture: as sharp, and nothing moved but by a part of a pixel."""
+    levels, reference = _levels(found), _levels(wanted)
+    assert (levels - reference).abs().mean() < 3
+    assert _sharpness(levels) == pytest.approx(_sharpness(reference), rel=0.04)
+
+
+@pytest.mark.parametrize("share", [0.08, 0.2, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("side", [64, 224])
+def test_a_crop_of_a_large_jpeg_is_as_sharp_as_if_all_of_it_were_decoded(share: float, side: int) -> None:
+    content = _jpeg(PHOTO)
+    width, height = (round(share**0.5 * length) for length in PHOTO.size)
+    left, top = (1600 - width) // 3, (1200 - height) // 3
+    with Image.open(io.BytesIO(content)) as opened:
+        reference = resize(opened.crop((left, top, left + width, top + height)), (side, side))
+    found = read_image(content, (side, side), lambda _: (left, top, width, height))
+    _assert_alike(found, reference)
+
+
+def test_a_small_crop_from_what_is_decoded_for_the_whole_would_be_blurred() -> None:
+    """Which is why the crop is drawn first; and the limits above are narrow enough to see it."""
+    smaller = decode(_jpeg(PHOTO), (64, 64))
+    assert isinstance(smaller, Image.Image)
+    assert smaller.size == (200, 150)
+    blurred, wanted = (
+        _levels(resize(image.crop((side, side, 2 * side, 2 * side)), (64, 64)))
+        for image, side in ((smaller, 50), (PHOTO, 400))
+    )
+    assert _sharpness(blurred) < 0.9 * _sharpness(wanted)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_large_image_is_decoded_with_spare_pixels_for_the_smallest_crop(preset: str) -> None:
-    image = decode(_jpeg(Image.new("RGB", (3200, 2400))), (112, 112), LEAST_SHARES[preset])
-    assert isinstance(image, Image.Image)
-    assert min(image.size) * LEAST_SHARES[preset] >= SPARE * 112
-    assert max(image.size) < 3200
+@pytest.mark.parametrize("size", [(224, 224), (96, 48)])
+def test_a_large_jpeg_is_augmented_like_its_pixels(preset: str, size: tuple[int, int]) -> None:
+    content = _jpeg(PHOTO)
+    with Image.open(io.BytesIO(content)) as opened:
+        opened.load()
+        for seed in range(6):
+            _assert_alike(augment(preset, content, size, seed), augment(preset, opened, size, seed))
 
 
-def test_training_decodes_what_its_preset_cuts(tmp_path: Path) -> None:
-    image = _detailed()
-    (tmp_path / "a.jpg").write_bytes(_jpeg(image))
-    labels, seed = np.ones((1, 1), np.int8), 3
-    table = LabelTable(["a.jpg"], ["x"], labels, np.array(["train"]), root=tmp_path)
-    loader = batches(
-        table, (224, 224), Training(loss="bce", augmentation="crop", seed=seed, batch_size=1), 0, pin=False
-    )
-    whole = decode(tmp_path / "a.jpg", (1200, 1600))
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_large_jpeg_is_decoded_at_the_smallest_scale_that_its_crop_allows(preset: str) -> None:
+    content, drawn = _jpeg(Image.new("RGB", (3200, 2400))), []
+
+    def draw(size: tuple[int, int]) -> tuple[int, int, int, int]:
+        drawn.append(PRESETS[preset].draw(size))
+        return drawn[-1]
+
+    for seed in range(8):
+        torch.manual_seed(seed)
+        image = decode(content, (112, 112), draw)
+        assert isinstance(image, Image.Image)
+        assert SPARE * 112 <= min(image.size) < 2 * SPARE * 112 + 1  # at half the scale it would be too few
+        assert image.width / image.height == pytest.approx(drawn[-1][2] / drawn[-1][3], rel=0.01)
+    assert len(drawn) == 8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_part_is_drawn_from_the_upright_image(orientation: int) -> None:
+    content, sizes = _jpeg(PHOTO, orientation), []
+
+    def draw(size: tuple[int, int]) -> tuple[int, int, int, int]:
+        sizes.append(size)
+        return 100, 300, 960, 640
+
+    found = read_image(content, (64, 96), draw)
+    with Image.open(io.BytesIO(content)) as opened:
+        upright = ImageOps.exif_transpose(opened)
+    assert sizes == [(upright.height, upright.width)]
+    assert (upright.width < upright.height) == (orientation >= 5)
+    _assert_alike(found, resize(upright.crop((100, 300, 1060, 940)), (64, 96)))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
+def test_a_part_is_drawn_from_the_item_s_region(suffix: str, tmp_path: Path) -> None:
+    sizes, turned = [], Image.Exif()
+    turned[0x0112] = 8
+    PHOTO.resize((400, 300)).save(tmp_path / f"a.{suffix}", quality=95, exif=turned)
+    whole = decode(tmp_path / f"a.{suffix}", (400, 400))
     assert isinstance(whole, Image.Image)
-    wanted = augment("crop", whole, (224, 224), stream(seed, AUGMENTATION, 1, 0))
-    assert torch.equal(next(iter(loader)).inputs[0], wanted)
+    assert whole.size == (300, 400)
+
+    def draw(size: tuple[int, int]) -> tuple[int, int, int, int]:
+        sizes.append(size)
+        return 10, 20, 64, 32
+
+    for item, left, top, size in (("", 0, 0, (400, 300)), ("#xywh=100,250,500,100", 100, 250, (100, 200))):
+        found = read_image(Located(tmp_path, f"a.{suffix}{item}"), (32, 64), draw)
+        wanted = resize(whole.crop((left + 10, top + 20, left + 74, top + 52)), (32, 64))
+        assert torch.equal(_levels(found), wanted.float())
+        assert sizes.pop() == size
+    assert not sizes
+
+
+def test_random_crops_follow_torchvision_s_law() -> None:
+    height, width = 1200, 1600
+    for preset, areas, ratios in (
+        ("crop", (0.08, 1.0), (3 / 4, 4 / 3)),
+        ("pedestrian", (0.6, 1.0), (width / height * 3 / 4, width / height * 4 / 3)),
+    ):
+        for seed in range(50):
+            torch.manual_seed(seed)
+            left, top, *sides = PRESETS[preset].draw((height, width))
+            torch.manual_seed(seed)
+            law = transforms.RandomResizedCrop.get_params(torch.empty(3, height, width), list(areas), list(ratios))
+            assert (top, left, *sides[::-1]) == law
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_cannot_be_read_is_not_augmented(preset: str, tmp_path: Path) -> None:
+    _truncated(tmp_path / "a.jpg")
+    assert augment(preset, tmp_path / "a.jpg", (16, 16), seed=0) == "not a readable image (truncated)"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_training_augments_by_seed_epoch_and_row(workers: int, tmp_path: Path) -> None:
+    names, seed = [f"{row}.jpg" for row in range(4)], 3
+    for row, name in enumerate(names):
+        (tmp_path / name).write_bytes(_jpeg(PHOTO.crop((0, 0, 1200 + 100 * row, 1000))))
+    table = LabelTable(names, ["x"], np.ones((4, 1), np.int8), np.full(4, "train"), root=tmp_path)
+    settings = Training(loss="bce", augmentation="crop", seed=seed, batch_size=2)
+    loader = batches(table, (96, 96), settings, workers, pin=False)
+    for batch in loader:
+        for row, image in zip(batch.rows, batch.inputs, strict=True):
+            wanted = augment("crop", tmp_path / names[row], (96, 96), stream(seed, AUGMENTATION, 1, row))
+            assert torch.equal(image, wanted)  # type: ignore[arg-type]
 
 
 def test_brightness_is_added_and_not_multiplied() -> None:

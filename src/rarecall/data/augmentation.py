@@ -1,48 +1,77 @@
 """Random changes of training images, by preset; each image's are found again by seed, epoch and row."""
 
-import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from rarecall.data.images import Size, resize, to_tensor
-
-Augment = Callable[[Image.Image, Size], Tensor]
+from rarecall.data.containers import Box
+from rarecall.data.images import Draw, Size, Source, read_image, whole
 
 # The least share of an image's area in a crop, and how far a crop's proportions may differ from the image's.
 # The pedestrian paper names its augmentations and gives no ranges but the rotation's; smaller crops would cut
 # off the shoes or the hat that a label speaks of.
 LEAST_AREA, PROPORTION = 0.6, 4 / 3
-
-_rotate_and_colour = v2.Compose(
-    [
-        v2.RandomHorizontalFlip(),
-        v2.RandomRotation((-15, 15), interpolation=v2.InterpolationMode.BILINEAR),
-        v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05),
-    ]
-)
+LEAST_SIDE, MOST_LEVELS = 0.8, 32  # of VOC-LT by Wu et al.
 
 
-def _plain(image: Image.Image, size: Size) -> Tensor:
+class Preset(NamedTuple):
+    """What is random in an image, in two steps, so that the part is known before a large one is decoded.
+
+    Attributes:
+        draw: which part is kept.
+        change: what becomes of that part (3, H, W) uint8, which has the wanted size by then.
+    """
+
+    draw: Draw
+    change: Callable[[Tensor], Tensor]
+
+
+def _random_crop(size: Size, law: v2.RandomResizedCrop) -> Box:
+    """A part of random area and proportions; the law's own size is of no matter."""
+    found = law.make_params([torch.empty(0, *size)])
+    return found["left"], found["top"], found["width"], found["height"]
+
+
+_imagenet = v2.RandomResizedCrop(1, scale=(0.08, 1.0))
+
+
+def _much_or_little(size: Size) -> Box:
+    """8 % to all of the area: how ImageNet is trained (Szegedy et al., 2015)."""
+    return _random_crop(size, _imagenet)
+
+
+def _most(size: Size) -> Box:
+    """A part of nearly the image's proportions."""
+    proportion = size[1] / size[0]
+    ratio = proportion / PROPORTION, proportion * PROPORTION
+    return _random_crop(size, v2.RandomResizedCrop(1, scale=(LEAST_AREA, 1.0), ratio=ratio))
+
+
+def _sides_cut(size: Size) -> Box:
+    """Each side cut to 0.8 of its length or more."""
+    shares = torch.empty(2).uniform_(LEAST_SIDE, 1.0)
+    width, height = (max(1, round(share * side)) for share, side in zip(shares.tolist(), size[::-1], strict=True))
+    left = int(torch.randint(size[1] - width + 1, ()))
+    top = int(torch.randint(size[0] - height + 1, ()))
+    return left, top, width, height
+
+
+def _as_it_is(image: Tensor) -> Tensor:
+    return image
+
+
+def _flip(image: Tensor) -> Tensor:
     """Flipped or not."""
-    resized = resize(image, size)
-    return resized.flip(-1) if torch.rand(()) < 0.5 else resized
+    return image.flip(-1) if torch.rand(()) < 0.5 else image
 
 
-def _pedestrian(image: Image.Image, size: Size) -> Tensor:
-    """A random crop, flipped or not, rotated by up to 15° and changed in colour."""
-    proportion = image.width / image.height
-    crop = v2.RandomResizedCrop(
-        size,
-        scale=(LEAST_AREA, 1.0),
-        ratio=(proportion / PROPORTION, proportion * PROPORTION),
-        interpolation=v2.InterpolationMode.BICUBIC,
-    )
-    augmented: Tensor = _rotate_and_colour(crop(to_tensor(image)))
-    return augmented
+def _translate(image: Tensor) -> Tensor:
+    """Moved by up to an eighth of each side, with black where nothing was, flipped or not: CIFAR's usual 4 of 32."""
+    height, width = image.shape[-2:]
+    return _flip(v2.RandomCrop((height, width), padding=[width // 8, height // 8])(image))
 
 
 def _brighten(image: Tensor) -> Tensor:
@@ -53,6 +82,14 @@ def _brighten(image: Tensor) -> Tensor:
     return (image.to(torch.int16) + levels).clamp_(0, 255).to(torch.uint8)
 
 
+# Flipped or not, rotated by up to 15° and changed in colour.
+_rotate_and_colour = v2.Compose(
+    [
+        v2.RandomHorizontalFlip(),
+        v2.RandomRotation((-15, 15), interpolation=v2.InterpolationMode.BILINEAR),
+        v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05),
+    ]
+)
 # 32 levels, 18° of hue and swapped channels, each with probability 1/2: how Wu et al. train VOC-LT. Their levels are
 # added; torchvision's brightness would multiply.
 _photometric_and_flip = v2.Compose(
@@ -64,62 +101,24 @@ _photometric_and_flip = v2.Compose(
         v2.RandomHorizontalFlip(),
     ]
 )
-LEAST_SIDE, MOST_LEVELS = 0.8, 32  # theirs
 
-
-def _photometric(image: Image.Image, size: Size) -> Tensor:
-    """Each side cut to 0.8 of its length or more, colours distorted, flipped or not."""
-    shares = torch.empty(2).uniform_(LEAST_SIDE, 1.0)
-    width, height = (max(1, round(share * side)) for share, side in zip(shares.tolist(), image.size, strict=True))
-    left = int(torch.randint(image.width - width + 1, ()))
-    top = int(torch.randint(image.height - height + 1, ()))
-    augmented: Tensor = _photometric_and_flip(resize(image.crop((left, top, left + width, top + height)), size))
-    return augmented
-
-
-def _translate(image: Image.Image, size: Size) -> Tensor:
-    """Moved by up to an eighth of each side, with black where nothing was, flipped or not: CIFAR's usual 4 of 32."""
-    height, width = size
-    margins = [width // 8, height // 8]
-    moved: Tensor = v2.RandomCrop(size, padding=margins)(resize(image, size))
-    return moved.flip(-1) if torch.rand(()) < 0.5 else moved
-
-
-def _crop(image: Image.Image, size: Size) -> Tensor:
-    """A random crop of 8 % to all of the area, flipped or not: how ImageNet is trained (Szegedy et al., 2015)."""
-    region = _IMAGENET_CROP.make_params([image])
-    left, top = region["left"], region["top"]
-    cropped = resize(image.crop((left, top, left + region["width"], top + region["height"])), size)
-    return cropped.flip(-1) if torch.rand(()) < 0.5 else cropped
-
-
-IMAGENET_AREA = 0.08
-_IMAGENET_CROP = v2.RandomResizedCrop(1, scale=(IMAGENET_AREA, 1.0))
-
-PRESETS: dict[str, Augment] = {
-    "none": resize,
-    "plain": _plain,
-    "pedestrian": _pedestrian,
-    "photometric": _photometric,
-    "translate": _translate,
-    "crop": _crop,
-}
-# The least share of an image's side that is left for the network, of crops in the image's own proportions.
-LEAST_SHARES: dict[str, float] = {
-    "none": 1.0,
-    "plain": 1.0,
-    "pedestrian": math.sqrt(LEAST_AREA),
-    "photometric": LEAST_SIDE,
-    "translate": 1.0,
-    "crop": math.sqrt(IMAGENET_AREA),
+PRESETS: dict[str, Preset] = {
+    "none": Preset(whole, _as_it_is),
+    "plain": Preset(whole, _flip),
+    "pedestrian": Preset(_most, _rotate_and_colour),
+    "photometric": Preset(_sides_cut, _photometric_and_flip),
+    "translate": Preset(whole, _translate),
+    "crop": Preset(_much_or_little, _flip),
 }
 
 
-def augment(preset: str, image: Image.Image, size: Size, seed: int) -> Tensor:
-    """The image (3, H, W) uint8 at this size as the preset and the seed change it."""
+def augment(preset: str, source: Source, size: Size, seed: int) -> Tensor | str:
+    """The image (3, H, W) uint8 at this size as the preset and the seed change it; or why it cannot be read."""
+    draw, change = PRESETS[preset]
     before = torch.get_rng_state()  # by hand: fork_rng takes as long as resizing a small image
     torch.default_generator.manual_seed(seed)
     try:
-        return PRESETS[preset](image, size)
+        image = read_image(source, size, draw)
+        return image if isinstance(image, str) else change(image)
     finally:
         torch.set_rng_state(before)

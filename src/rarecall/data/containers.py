@@ -152,7 +152,7 @@ def crop(image: Image.Image, box: Box) -> Image.Image:
     edges = max(left, 0), max(top, 0), min(left + width, image.width), min(top + height, image.height)
     if edges[0] >= edges[2] or edges[1] >= edges[3]:
         raise UnreadableItem(f"its region {width} x {height} at {left}, {top} lies outside the image")
-    return image.crop(edges)
+    return image if edges == (0, 0, *image.size) else image.crop(edges)
 
 
 def members(container: Path) -> Mapping[str, int]:

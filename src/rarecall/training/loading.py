@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from rarecall.data.augmentation import LEAST_SHARES, augment
+from rarecall.data.augmentation import augment
 from rarecall.data.containers import Located
-from rarecall.data.images import Size, decode, stack
+from rarecall.data.images import Size, stack
 from rarecall.data.table import LabelTable
 from rarecall.labels import UNKNOWN
 from rarecall.models import cores
@@ -76,10 +76,7 @@ class _Images(Dataset[Batch]):
         return Batch(stacked, targets, rows, unreadable)
 
     def _image(self, epoch: int, row: int) -> Tensor | str:
-        image = decode(self.images[row], self.size, LEAST_SHARES[self.preset])
-        if isinstance(image, str):
-            return image
-        return augment(self.preset, image, self.size, stream(self.seed, AUGMENTATION, epoch, row))
+        return augment(self.preset, self.images[row], self.size, stream(self.seed, AUGMENTATION, epoch, row))
 
 
 class _Features(Dataset[Batch]):
