@@ -411,7 +411,7 @@ def test_an_evaluation_repeats_the_training_s_own(run: Path, photos: Path) -> No
         assert len(found.table) == predictor.card.data["items"][part]
     assert evaluate(predictor, table).summary["part"] == "test"
     every = evaluate(predictor, table, "all")
-    ap = metrics.average_precision(every.logits, torch.from_numpy(every.table.labels))
+    ap = metrics.average_precision(every.scored.scores, torch.from_numpy(every.table.labels))
     assert every.classes["ap"].to_list() == pytest.approx((100 * ap).tolist(), abs=1e-3)
     assert every.classes["positives"].to_list() == [20, 8]
 
@@ -445,24 +445,24 @@ def test_images_that_cannot_be_read_are_left_out_of_an_evaluation(run: Path, pho
     (folder / "a/00.jpg").unlink()
     (folder / "a/01.jpg").write_bytes(b"no image")
     found = evaluate(predictor, data.load(str(folder / "tags.csv")), "all")
-    assert len(found.table) == len(found.logits) == 38
+    assert len(found.table) == len(found.scored.scores) == 38
     assert [note.split(" ")[0] for note in found.summary["notes"]] == ["32", "1", "1"]
 
 
 def test_the_page_shows_every_class_with_its_pictures(run: Path, photos: Path) -> None:
     predictor = Predictor.load(run)
     found = evaluate(predictor, data.load(str(photos / "tags.csv")), "all")
-    page = run_page.render(predictor.card, found)
+    page = run_page.render(found, predictor.card)
     assert "<script" not in page
     assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
     )
-    shots = run_page._gallery(found, predictor.thresholds)
+    shots = run_page._gallery(found.scored, predictor.thresholds, found.summary["classes"])
     assert [entry["name"] for entry in shots] == ["bright", "red"]
     for entry in shots:
         place = predictor.names.index(entry["name"])
         present = found.table.labels[:, place] == 1
-        decided = (found.logits >= predictor.thresholds)[:, place].numpy()
+        decided = (found.scored.scores >= predictor.thresholds)[:, place].numpy()
         assert entry["found"] == (present & decided).sum()
         assert len(entry["misses"]) == min((present & ~decided).sum(), run_page.SHOTS)
         assert len(entry["false_alarms"]) == min((~present & decided).sum(), run_page.SHOTS)
@@ -485,7 +485,7 @@ def test_many_classes_with_odd_names_of_which_most_have_no_positive(tmp_path: Pa
     predictor = Predictor.load(tmp_path / "run")
     found = evaluate(predictor, table)
     assert len(found.classes) == 130
-    page = run_page.render(predictor.card, found)
+    page = run_page.render(found, predictor.card)
     assert "bad$ &lt;b&gt;" in page
     assert "bad$ <b>" not in page
 
@@ -495,7 +495,7 @@ def test_the_page_of_features_has_no_pictures(tmp_path: Path) -> None:
     table = data.load(str(tmp_path / "t.npz"))
     train(training(recipe(table, epochs=2), "focal"), table, tmp_path / "run", Silent(), tensorboard=False)
     predictor = Predictor.load(tmp_path / "run")
-    page = run_page.render(predictor.card, evaluate(predictor, table))
+    page = run_page.render(evaluate(predictor, table), predictor.card)
     assert "data:image/jpeg" not in page
     assert "row " in page
 

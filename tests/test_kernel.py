@@ -114,7 +114,7 @@ def test_equal_logits_give_what_the_formula_gives(case):
 @every_case
 def test_the_kernel_is_taken_where_it_can_be(case, monkeypatch):
     taken = []
-    for name in ("pointwise", "ranking"):
+    for name in ("pointwise", "ranking", "teach"):
         original = getattr(_kernel, name)
         monkeypatch.setattr(_kernel, name, lambda *args, own=original, **more: taken.append(1) or own(*args, **more))
     logits, targets = sample(6, 4)

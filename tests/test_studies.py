@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 
-from rarecall import data, folders, losses, metrics, studies
+from rarecall import data, folders, losses, metrics, statistics, studies
 from rarecall.errors import DataError, OptionError, StudyError
 from rarecall.studies import folder, runs
 from rarecall.studies.heads import train_head
@@ -295,6 +295,39 @@ def test_the_rows_say_what_the_metrics_say(table: data.LabelTable, tmp_path: Pat
     assert entry["figures"]["map_class"]["sd"] == pytest.approx(100 * np.std(maps, ddof=1), abs=1e-3)
 
 
+def test_the_summary_holds_the_paired_tests_over_seeds(table: data.LabelTable, tmp_path: Path) -> None:
+    done = finish(plan_for(table, seeds=3), table, tmp_path / "s")
+    summary = json.loads((tmp_path / "s/summary.json").read_text())
+    targets = torch.from_numpy(table.labels[table.part("test")])
+    maps = {
+        loss: [100 * metrics.mean_average_precision(run.scores, targets).item() for run in done.tuned(loss)]
+        for loss in done.plan.losses
+    }
+    expected = statistics.compare(maps)
+    entries = {entry["loss"]: entry["over_seeds"]["all"] for entry in summary["tuned"]}
+    assert entries[expected.best] is None
+    (other,) = expected.others
+    found = entries[other.name]
+    assert found["t_p"] == pytest.approx(other.t_test.p_value, abs=1e-5)
+    assert found["difference"] == pytest.approx(other.difference, abs=1e-5)
+    assert (found["wilcoxon_smallest_p"], found["seeds_needed"]) == (0.25, other.seeds_needed)
+    assert expected.tested()[0] in summary["verdict"]
+
+
+def test_the_verdict_tells_the_tests_of_the_tail_apart() -> None:
+    alike = {"two-way": [50.0, 51.0, 52.0], "dr": [49.9, 51.1, 51.8]}
+    apart = {"two-way": [30.0, 31.0, 32.0], "dr": [20.0, 21.1, 21.9]}
+    over_seeds = {"all": statistics.compare(alike), "tail": statistics.compare(apart)}
+    board = summary_of(entry("two-way", 0, 0, 0), entry("dr", -0.5, -1.5, 0.4), seeds=3)
+    said = verdict(board, over_seeds)
+    assert any(
+        sentence.startswith("Paired t-tests over 3 seeds, Holm-corrected, do not tell two-way from dr")
+        for sentence in said
+    )
+    assert any(sentence.startswith("On the tail they tell two-way from dr (p < 0.0001)") for sentence in said)
+    assert said[-1].endswith("Run more with --seeds.")
+
+
 def test_results_come_back_from_the_folder(table: data.LabelTable, tmp_path: Path) -> None:
     finish(plan_for(table, seeds=1), table, tmp_path / "s")
     assert Results.read(tmp_path / "s").summary["seeds"] == 1
@@ -334,7 +367,14 @@ def test_the_verdict_tells_beaten_from_level() -> None:
     assert "Not distinguishable from it: dr (0.5 behind, −0.4 to 1.5)." in sentence
 
 
-@pytest.mark.parametrize(("seeds", "words"), [(1, "One seed says nothing"), (3, "3 seeds are few"), (5, None)])
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        (1, "One seed: nothing can be concluded about seeds"),
+        (3, "3 seeds are few: the Wilcoxon signed-rank test cannot go below p = 0.25"),
+        (5, None),
+    ],
+)
 def test_the_verdict_is_modest_about_few_seeds(seeds: int, words: str | None) -> None:
     said = " ".join(verdict(summary_of(entry("two-way", 0, 0, 0), seeds=seeds)))
     assert (words in said) if words else ("seeds are few" not in said)

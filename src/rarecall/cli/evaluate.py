@@ -2,69 +2,97 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rarecall import __version__
 from rarecall.cli import _options
-from rarecall.cli._options import Device, LoadTable, Run, reads_data
-from rarecall.errors import ModelError
+from rarecall.cli._options import Device, LoadTable, reads_data
+from rarecall.errors import ModelError, OptionError
 from rarecall.folders import FolderKind
+
+if TYPE_CHECKING:
+    from rarecall.inference import Scored
+    from rarecall.inference.run_folder import RunCard
 
 EVALUATION = FolderKind("evaluation", "evaluation.json", "rarecall evaluate", ModelError)
 
 
 @reads_data()
 def evaluate(
-    run: Run,
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|SCORES",
+            help="The run folder that `rarecall train` wrote, or a table with a score for each item and class.",
+        ),
+    ],
     load_table: LoadTable,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results. Default: RUN/evaluation.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results. Default: RUN/evaluation, or SCORES-evaluation.")
+    ] = None,
     part: Annotated[
         str | None,
         typer.Option(help="`train`, `val`, `test` or `all`. Default: test, or all of a data set without a split."),
     ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(help="What SCORES are: `probability` (default), `logit`, or `rank`: only their order counts."),
+    ] = None,
+    resamples: Annotated[
+        int | None, typer.Option(min=0, help="Resamples of the items, for the intervals; 0 for none. Default 1000.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
-    """Measure a model on labelled data: figures, every class, and a page with its best hits and worst errors.
+    """Measure a model, or scores from anywhere else, on labelled data: every figure, every class, and a page.
 
-    Example: `rarecall evaluate run photos/tags.csv`
+    Example: `rarecall evaluate run photos/tags.csv`, or `rarecall evaluate scores.csv photos/tags.csv`
     """
     from rarecall.files import write_text
-    from rarecall.inference import Predictor, part_of
-    from rarecall.inference import evaluate as measure
+    from rarecall.inference import judge
     from rarecall.reports import run_page, terminal
 
-    out = out or run / "evaluation"
+    out = out or (model / "evaluation" if model.is_dir() else model.with_name(f"{model.stem}-evaluation"))
     EVALUATION.check(out)
-    predictor = Predictor.load(run, device)
-    table = load_table()
-    part = part_of(predictor, table, part)
-    _refuse_another(out, {"source": table.source, "part": part})
-    found = measure(predictor, table, part)
-    summary = found.summary
-    for note in summary["notes"]:
+    scored, card = _score(model, load_table, part, scale, device, out)
+    found = judge(scored, **_options.given(resamples=resamples))
+    for note in found.summary["notes"]:
         _options.say("warning", note)
-    where = "all parts" if summary["part"] == "all" else f"the {summary['part']} part"
-    title = f"{summary['loss']} on {where}, {summary['items']:,} items"
-    columns = {"fitted thresholds": summary["figures"], "score 0.5": summary["figures_at_half"]}
-    terminal.print_figures(columns, title, _options.output)
-    terminal.print_rarest(summary["classes"], _options.output)
+    terminal.print_evaluation(found.summary, _options.output)
     write_text(
         out / "evaluation.json",
-        json.dumps({"format": 1, "rarecall": __version__, "evaluation": summary}, indent=1, allow_nan=False),
+        json.dumps({"format": 1, "rarecall": __version__, "evaluation": found.summary}, indent=1, allow_nan=False),
     )
     write_text(out / "classes.csv", found.classes.write_csv())
-    write_text(out / "report.html", run_page.render(predictor.card, found))
+    write_text(out / "report.html", run_page.render(found, card))
     _options.output.print(f"\nreport: {out / 'report.html'}", soft_wrap=True)
 
 
-def _refuse_another(out: Path, wanted: dict[str, str]) -> None:
-    """Keep what was measured on other data or another part."""
+def _score(
+    model: Path, load_table: LoadTable, part: str | None, scale: str | None, device: str, out: Path
+) -> "tuple[Scored, RunCard | None]":
+    """The scores to judge, and the card of a model of ours."""
+    from rarecall.inference import Predictor, part_of, scored_by, scored_in
+
+    if model.is_file() and model.name != "run.json":
+        scored = scored_in(model, load_table(), part, **_options.given(scale=scale))
+        _refuse_another(out, source=scored.table.source, part=scored.part, loss=scored.title)
+        return scored, None
+    if scale is not None:
+        raise OptionError(f"--scale {scale}: {model} is no file of scores, and a run's scores are logits: leave it out")
+    predictor = Predictor.load(model, device)
+    table = load_table()
+    part = part_of(predictor, table, part)
+    _refuse_another(out, source=table.source, part=part)
+    return scored_by(predictor, table, part), predictor.card
+
+
+def _refuse_another(out: Path, **wanted: str) -> None:
+    """Keep what was measured on other data, on another part or of other scores."""
     if not (out / EVALUATION.file).is_file():
         return
     there = EVALUATION.read_identity(out)
     if {name: there.get(name) for name in wanted} != wanted:
-        raise ModelError(
-            f"{out}: holds the evaluation of {there.get('source')}, part {there.get('part')}: pass another --out"
-        )
+        of = f"{there.get('loss')} on {there.get('source')}, part {there.get('part')}"
+        raise ModelError(f"{out}: holds the evaluation of {of}: pass another --out")

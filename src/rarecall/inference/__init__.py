@@ -1,6 +1,19 @@
 """Prediction: a run folder becomes names, scores and decisions for images, and figures for labelled data."""
 
-from rarecall.inference.evaluation import Evaluation, evaluate, part_of
+from rarecall.inference.evaluation import Evaluation, evaluate, evaluate_scores, judge
 from rarecall.inference.predictor import Predictions, Predictor
+from rarecall.inference.scored import SCALES, Scored, part_of, scored_by, scored_in
 
-__all__ = ["Evaluation", "Predictions", "Predictor", "evaluate", "part_of"]
+__all__ = [
+    "SCALES",
+    "Evaluation",
+    "Predictions",
+    "Predictor",
+    "Scored",
+    "evaluate",
+    "evaluate_scores",
+    "judge",
+    "part_of",
+    "scored_by",
+    "scored_in",
+]

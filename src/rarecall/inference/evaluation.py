@@ -1,36 +1,40 @@
-"""How good a model is on labelled data: the study's figures, class by class, with the scores behind them."""
+"""How good scores are: every figure, with intervals, and class by class."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
-from torch import Tensor
 
-from rarecall import data, metrics
-from rarecall.data.features import without_unreadable
-from rarecall.data.table import PARTS, LabelTable
-from rarecall.errors import DataError, ModelError, OptionError, listing
+from rarecall import metrics, statistics
+from rarecall.data.table import LabelTable
+from rarecall.errors import DataError
 from rarecall.inference.predictor import Predictor
-from rarecall.inference.run_folder import item_hash, percent
-from rarecall.inference.scoring import score_table
-from rarecall.labels import count, measured_groups
+from rarecall.inference.run_folder import percent
+from rarecall.inference.scored import SCALES, Scored, scored_by, scored_in
+from rarecall.labels import count, measured_groups, tiers
+
+GAIN_FOLDS = 5
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's scores on one part of a data set.
+    """The figures of a model on one part of a data set.
 
     Attributes:
         summary: the content of evaluation.json: figures in percent and the classes.
-        table: the items that were scored, with their labels in the order of the model's classes.
-        logits: (N, C).
+        scored: what they were measured on.
     """
 
     summary: dict[str, Any]
-    table: LabelTable
-    logits: Tensor
+    scored: Scored
+
+    @property
+    def table(self) -> LabelTable:
+        """The items that were scored."""
+        return self.scored.table
 
     @property
     def classes(self) -> pl.DataFrame:
@@ -39,146 +43,124 @@ class Evaluation:
 
 
 def evaluate(predictor: Predictor, table: LabelTable, part: str | None = None) -> Evaluation:
-    """Score one part of a data set.
-
-    Args:
-        predictor: the model.
-        table: as it was loaded, with the model's classes in any order.
-        part: `train`, `val`, `test` or `all`; default: test, or everything if the data set has no split and is
-            not the one that the model was trained on.
-
-    Raises:
-        ModelError: other classes than the model's, or features where it takes images.
-        DataError: an empty part, or no positive in it.
-    """
-    table = _with_classes_of(predictor, table)
-    table, part, notes = _part(predictor, table, part)
-    logits, _, unreadable = score_table(predictor.network, table, np.arange(len(table)))
-    if unreadable:
-        bad = listing([table.items[row] for row in unreadable], 3)
-        notes.append(f"{len(unreadable)} images cannot be read and are left out ({bad})")
-        readable = np.array([row not in unreadable for row in range(len(table))])
-        table, logits = table.select(readable), logits[torch.from_numpy(readable)]
-    return Evaluation(_summary(predictor, table, part, notes, logits), table, logits)
+    """Score one part of a data set with a model of ours, and judge it: `scored_by`, then `judge`."""
+    return judge(scored_by(predictor, table, part))
 
 
-def part_of(predictor: Predictor, table: LabelTable, part: str | None = None) -> str:
-    """The part of a data set that `evaluate` scores.
+def evaluate_scores(
+    file: Path, table: LabelTable, part: str | None = None, *, scale: str = "probability"
+) -> Evaluation:
+    """Judge scores of any model, from a table of them: `scored_in`, then `judge`."""
+    return judge(scored_in(file, table, part, scale=scale))
+
+
+def judge(scored: Scored, resamples: int = statistics.RESAMPLES) -> Evaluation:
+    """Every figure of some scores.
 
     Raises:
-        OptionError: an unknown part.
-        ModelError: other classes than the model's, or features where it takes images.
+        DataError: nothing is present, so nothing can be measured.
     """
-    table = _with_classes_of(predictor, table)
-    if part not in (None, "all", *PARTS):
-        raise OptionError(f"--part {part}: choose train, val, test or all")
-    return part or ("test" if len(_with_split(predictor, table).part("test")) else "all")
-
-
-def _summary(predictor: Predictor, table: LabelTable, part: str, notes: list[str], logits: Tensor) -> dict[str, Any]:
-    targets, card = torch.from_numpy(table.labels), predictor.card
-    positives = np.array([entry.positives for entry in card.classes])
-    groups = measured_groups(table.labels, positives)
+    groups = measured_groups(scored.table.labels, scored.positives)
     if not groups.get("all", np.empty(0)).size:
-        raise DataError(f"{table.source}: no class has a positive in the {part} part, so nothing can be measured")
-    return {
-        "source": table.source,
-        "part": part,
-        "items": len(table),
-        "notes": notes,
+        raise DataError(
+            f"{scored.table.source}: no class has a positive in the {scored.part} part, so nothing can be measured"
+        )
+    measured = _measured(scored, groups)
+    half = measured.get("half")
+    decided = measured.get("fitted", half) or metrics.Measured()
+    summary = {
+        "source": scored.table.source,
+        "part": scored.part,
+        "items": len(scored.table),
+        "scale": scored.scale,
+        "notes": scored.notes,
         "counted_classes": {group: len(members) for group, members in groups.items()},
-        "figures": percent(metrics.summarise(logits, targets, predictor.thresholds, groups)),
-        "figures_at_half": percent(metrics.summarise(logits, targets, torch.zeros(len(positives)), groups)),
-        "classes": _classes(predictor, table, logits, targets),
-        "loss": card.training["loss"],
+        "figures": _study_figures(measured["ranking"] | decided, groups),
+        "figures_at_half": _study_figures(measured["ranking"] | half, groups) if half else None,
+        "metrics": {name: _in_percent(own.figures) for name, own in measured.items()},
+        "counted": {name: own.counted for name, own in measured.items()},
+        "intervals": _intervals(scored, groups, resamples),
+        "threshold_gain": _gain(scored),
+        "classes": _classes(scored, measured),
+        "loss": scored.title,
     }
+    return Evaluation(summary, scored)
 
 
-def _classes(predictor: Predictor, table: LabelTable, logits: Tensor, targets: Tensor) -> list[dict[str, Any]]:
+def _measured(scored: Scored, groups: Mapping[str, np.ndarray]) -> dict[str, metrics.Measured]:
+    """The ranking, the decisions at each set of thresholds that there is, and the probabilities."""
+    scores, targets, half = scored.scores, scored.targets, SCALES[scored.scale]
+    found = {"ranking": metrics.ranking_figures(scores, targets, groups=groups)}
+    if scored.thresholds is not None:
+        found["fitted"] = metrics.decision_figures(scores >= scored.thresholds, targets)
+    if half is not None:
+        found["half"] = metrics.decision_figures(scores >= half, targets)
+    if scored.probabilities is not None:
+        found["probabilities"] = metrics.calibration_figures(scored.probabilities, targets)
+    return found
+
+
+def _study_figures(measured: metrics.Measured, groups: Mapping[str, np.ndarray]) -> dict[str, float | None]:
+    """The figures of a study's leaderboard, in percent."""
+    names = ["map_class", "map_sample", "macro_f1", *(f"map_{name}" for name in groups if name != "all")]
+    return percent({name: measured.figures[name] for name in names if name in measured.figures})
+
+
+def _in_percent(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Shares in percent; the coverage error is a number of classes."""
+    plain = {name: value / 100 if name == "coverage_error" else value for name, value in figures.items()}
+    return percent(plain)
+
+
+def _intervals(scored: Scored, groups: Mapping[str, np.ndarray], resamples: int) -> dict[str, Any]:
+    """95 % intervals of the mAP of each group over resamples of the items, in percent."""
+    if not resamples:
+        return {}
+    found = statistics.bootstrap_interval(scored.scores, scored.targets, groups, resamples=resamples)
+    return {group: percent({"low": own.low, "high": own.high}) for group, own in found.items()}
+
+
+def _gain(scored: Scored) -> dict[str, float | None] | None:
+    """What thresholds fitted on these very items would gain: in appearance, and on items held out of the fit."""
+    half = SCALES[scored.scale]
+    if half is None or len(scored.table) < GAIN_FOLDS:
+        return None
+    found = metrics.cross_validated_gain(
+        scored.scores, scored.targets, base=half, folds=GAIN_FOLDS, shrinkage=metrics.SHRINKAGE
+    )
+    return percent({"at_half": found.base, "apparent": found.apparent, "honest": found.honest})
+
+
+def _classes(scored: Scored, measured: Mapping[str, metrics.Measured]) -> list[dict[str, Any]]:
     """One entry for each class: counts, AP, and what each way to decide makes of it."""
-    at_fitted = metrics.precision_recall_f1(logits >= predictor.thresholds, targets)
-    at_half = metrics.precision_recall_f1(logits >= 0, targets)
-    own_best = metrics.fit_thresholds(logits, targets, min_positives=1)
-    columns = {
-        "ap": metrics.average_precision(logits, targets),
-        "precision": at_fitted.precision,
-        "recall": at_fitted.recall,
-        "f1": at_fitted.f1,
-        "f1_at_half": at_half.f1,
-        "f1_best_possible": metrics.precision_recall_f1(logits >= own_best, targets).f1,
-    }
+    columns = {name: measured["ranking"].classes[name] for name in ("ap", "roc_auc", "recall_at_precision")}
+    decided = measured.get("fitted", measured.get("half", metrics.Measured())).classes
+    columns |= {name: decided[name] for name in ("precision", "recall", "f1", "balanced_accuracy") if name in decided}
+    if "half" in measured:
+        columns["f1_at_half"] = measured["half"].classes["f1"]
+    columns["f1_best_possible"] = measured["ranking"].classes["f1_best_possible"]
+    if "probabilities" in measured:
+        columns |= {name: measured["probabilities"].classes[name] for name in ("ece", "brier")}
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
-    counts = count(table.labels)
+    counts = count(scored.table.labels)
+    at, tier = _shown_thresholds(scored), tiers(scored.positives)
     return [
         {
-            "class": entry.name,
-            "tier": entry.tier,
-            "positives_train": entry.positives,
+            "class": name,
+            "tier": tier[place],
+            "positives_train": int(scored.positives[place]),
             "positives": int(counts.present[place]),
             "unknown": int(counts.unknown[place]),
-            "threshold": round(float(torch.sigmoid(predictor.thresholds[place])), 6),
+            "threshold": at[place],
             **percent(dict(zip(columns, row, strict=True))),
         }
-        for place, (entry, row) in enumerate(zip(predictor.card.classes, rows, strict=True))
+        for place, (name, row) in enumerate(zip(scored.table.names, rows, strict=True))
     ]
 
 
-def _with_classes_of(predictor: Predictor, table: LabelTable) -> LabelTable:
-    """The table with its label columns in the order of the model's classes."""
-    names, own = predictor.names, [str(name) for name in table.names]
-    if set(names) != set(own):
-        missing, other = [name for name in names if name not in own], [name for name in own if name not in names]
-        differing = " and ".join(
-            f"{words} {listing(found, 3)}" for words, found in (("lacks", missing), ("adds", other)) if found
-        )
-        raise ModelError(
-            f"{table.source}: other classes than the model's: it {differing}: evaluate on data with the model's "
-            f"{len(names)} classes"
-        )
-    wanted = predictor.card.architecture.inputs
-    if predictor.takes_images != (table.features is None):
-        takes, has = ("images", "features") if predictor.takes_images else ("features", "images")
-        raise ModelError(f"{table.source}: has {has}, and the model takes {takes}")
-    if table.features is not None and table.features.shape[1:] != wanted:
-        raise ModelError(f"{table.source}: features {table.features.shape[1:]}, and the model takes {wanted}")
-    order = [own.index(name) for name in names]
-    return LabelTable(
-        table.items, names, np.ascontiguousarray(table.labels[:, order]), table.split, table.source, table.root,
-        table.features,
-    )  # fmt: skip
-
-
-def _part(predictor: Predictor, table: LabelTable, part: str | None) -> tuple[LabelTable, str, list[str]]:
-    """The rows to score, the name of their part, and what was left out.
-
-    On its own training data, a part that the data set does not bring is the one that training took.
-    """
-    name = part_of(predictor, table, part)
-    table = _with_split(predictor, table)
-    rows = np.arange(len(table)) if name == "all" else table.part(name)
-    if not len(rows):
-        raise DataError(f"{table.source}: no row is in the {name} part: pass another --part, or --part all")
-    table = table.select(rows)
-    notes = _seen_in_training(predictor, table, name)
-    if table.features is not None:
-        return table, name, notes
-    table, lost = without_unreadable(table)
-    return table, name, notes + lost
-
-
-def _with_split(predictor: Predictor, table: LabelTable) -> LabelTable:
-    known = predictor.card.data["fingerprint"] == table.fingerprint()
-    return data.complete_split(table)[0] if known else table
-
-
-def _seen_in_training(predictor: Predictor, table: LabelTable, part: str) -> list[str]:
-    """A sentence on items that the model was trained or its thresholds fitted on."""
-    known = predictor.card.data["fingerprint"] == table.fingerprint()
-    hashes = set(predictor.card.data["seen"].split())
-    seen = sum(item_hash(item) in hashes for item in table.items)
-    if not seen or (known and part == "test"):
-        return []
-    return [
-        f"{seen:,} of {len(table):,} items have the names of items that the model was trained or its thresholds were "
-        "fitted on: figures on them flatter it"
-    ]
+def _shown_thresholds(scored: Scored) -> list[float | None]:
+    """Thresholds on the scale that users see: of logits, the score from 0 to 1."""
+    if scored.thresholds is None:
+        return [SCALES[scored.scale]] * len(scored.positives)
+    shown = scored.thresholds.sigmoid() if scored.scale == "logit" else scored.thresholds
+    return [round(value, 6) if np.isfinite(value) else None for value in shown.tolist()]

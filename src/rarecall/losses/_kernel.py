@@ -36,7 +36,11 @@ _SIGNATURES: dict[str, tuple[list[Any], Any]] = {
         [_INT, _INT, _INT, *_BATCH, _LONG, _POINTER, _INT, _INT, _POINTER, _POINTER, _POINTER, _INT],
         None,
     ),
-    "rarecall_probability": ([_POINTER, _LONG, _POINTER, _INT], ctypes.c_double),
+    "rarecall_probability": ([_POINTER, _LONG, _INT], ctypes.c_double),
+    "rarecall_teach": (
+        [_POINTER, *_BATCH, ctypes.c_double, ctypes.c_double, _POINTER, _POINTER, _POINTER, _INT],
+        _INT,
+    ),
     "rarecall_believe": ([_POINTER, _POINTER, _LONG, _LONG, _FLOAT, _POINTER, _INT], _INT),
     "rarecall_select": ([*_BATCH, _LONG, _POINTER, _INT], _LONG),
     "rarecall_count": ([_POINTER, _LONG, _POINTER, _INT], None),
@@ -300,16 +304,28 @@ def ranking(logits: Tensor, targets: Tensor, call: Ranking, ways: str, weight: f
 def total_probability(logits: Tensor) -> float:
     """The sum of the sigmoids."""
     logits = logits.detach().contiguous()
-    arguments = (_address(logits), logits.numel(), None, torch.get_num_threads())
-    return float(_library().rarecall_probability(*arguments))
+    return float(_library().rarecall_probability(_address(logits), logits.numel(), torch.get_num_threads()))
 
 
-def probability(logits: Tensor) -> tuple[Tensor, float]:
-    """The sigmoids and their sum."""
-    logits = logits.detach().contiguous()
-    result = torch.empty_like(logits)
-    arguments = (_address(logits), logits.numel(), _address(result), torch.get_num_threads())
-    return result, float(_library().rarecall_probability(*arguments))
+class Taught(NamedTuple):
+    """One of two matrices that teach each other: its value and, if wanted, its gradient."""
+
+    value: float
+    gradient: Tensor | None
+
+
+def teach(
+    logits: Tensor, estimates: Tensor, targets: Tensor, expected_positives: float, factor: float, wanted: bool
+) -> tuple[Taught, Taught] | None:
+    """The two sides of `role`, that of the logits and that of the estimates; None if targets are no labels."""
+    z, g, y = (tensor.detach().contiguous() for tensor in (logits, estimates, targets))
+    gradients = [torch.empty_like(z) if wanted else None for _ in range(2)]
+    values = (ctypes.c_double * 2)()
+    batch = (_address(z), _address(g), _address(y), *z.shape)
+    results = (values, *map(_address, gradients))
+    if not _library().rarecall_teach(*batch, expected_positives, factor, *results, torch.get_num_threads()):
+        return None
+    return Taught(values[0], gradients[0]), Taught(values[1], gradients[1])
 
 
 def believe(logits: Tensor, targets: Tensor, number: int, value: float) -> Tensor:
@@ -345,6 +361,6 @@ def _address(tensor: Tensor | None) -> int | None:
     if tensor is None:
         return None
     assert tensor.dtype == torch.float32
-    assert tensor.device.type == "cpu"
+    assert tensor.is_cpu
     assert tensor.is_contiguous()
     return tensor.data_ptr()

@@ -337,7 +337,9 @@ def hard_selection(
     """
     check_range("beta", beta, 0.0)
     require(isinstance(ratio, int | float) and 0 < ratio <= 1, "ratio", ratio, "a number above 0 and at most 1")
-    z, y = torch.broadcast_tensors(*prepare(logits, targets))
+    z, y = prepare(logits, targets)
+    if z.shape != y.shape:
+        z, y = torch.broadcast_tensors(z, y)
     wanted = max(1, math.floor(z.shape[-1] * ratio))
     chosen: Tensor
     samples: int | Tensor

@@ -30,6 +30,8 @@ def prepare(logits: Any, targets: Any) -> tuple[Tensor, Tensor]:
     if not (isinstance(logits, Tensor) and isinstance(targets, Tensor)):
         kinds = f"{type(logits).__name__} and {type(targets).__name__}"
         raise ShapeError(f"logits and targets must be tensors, not {kinds}: pass torch.as_tensor(…)")
+    if logits.ndim >= 2 and logits.shape == targets.shape and logits.dtype == targets.dtype == torch.float32:
+        return logits, targets  # as they mostly are, and at 80 classes the time to say so is felt
     if logits.ndim < 2 or targets.ndim < 2 or logits.shape[-2:] != targets.shape[-2:]:
         raise ShapeError(
             f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} must end in the same (samples, classes)"
@@ -91,9 +93,9 @@ def check_range(name: str, value: Any, low: float, high: float = math.inf, above
     if value is None or isinstance(value, Tensor):
         return
     check_number(name, value)
-    lower = f"above {low:g}" if above else f"at least {low:g}"
-    wanted = lower if high == math.inf else f"from {low:g} to {high:g}"
-    require(low <= value <= high and not (above and value == low), name, value, wanted)
+    if not (low <= value <= high) or (above and value == low):  # only then is the text worth its time
+        lower = f"above {low:g}" if above else f"at least {low:g}"
+        require(False, name, value, lower if high == math.inf else f"from {low:g} to {high:g}")
 
 
 def check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:

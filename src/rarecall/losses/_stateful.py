@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rarecall.errors import OptionError, ShapeError
@@ -256,8 +257,9 @@ class Role(Remembering):
 
     def compute(self, logits: Tensor, targets: Tensor, rows: Tensor | None) -> Tensor:
         """The loss of (N, C) logits and targets of the items `rows`."""
-        rows = self.rows_of(logits, rows, len(self.estimates))
-        return _unknown.role(logits, targets, estimates=self.estimates[rows], **self.arguments())
+        # Whose gradient is written by rows, where that of indexing is put together entry by entry.
+        estimates = F.embedding(self.rows_of(logits, rows, len(self.estimates)), self.estimates)
+        return _unknown.role(logits, targets, estimates=estimates, **self.arguments())
 
 
 MODULES: dict[str, type[FunctionLoss]] = {

@@ -12,6 +12,7 @@ from torch import Tensor
 from rarecall.errors import OptionError
 from rarecall.losses import _kernel
 from rarecall.losses._entries import Terms, cross_entropy_terms, reduce_entries
+from rarecall.losses._gradient import differentiable
 from rarecall.losses._pointwise import binary_cross_entropy
 from rarecall.losses._shared import (
     REDUCTIONS,
@@ -125,7 +126,16 @@ def expected_positive(
     check_range("expected_positives", expected_positives, 0.0)
     factor = _whole(logits, reduction)
     z, y = prepare(logits, targets)
-    return _expected(z, y, None, expected_positives, factor)
+
+    def formula(z: Tensor) -> Tensor:
+        return factor * _penalised(z, y, expected_positives)
+
+    if isinstance(expected_positives, Tensor) or not _kernel.takes(z, y) or _kernel.count(y).wrong:
+        return formula(z)
+    excess = (_kernel.total_probability(z) / z.shape[-2] - expected_positives) / z.shape[-1]
+    call = _kernel.Call(_kernel.EXPECTED, (2 * excess,))
+    scale = factor / y.numel()
+    return _kernel.pointwise(z, y, call, (scale, scale, scale), False, formula, plus=factor * excess**2)
 
 
 def role(
@@ -166,11 +176,26 @@ def role(
     factor = _whole(logits, reduction)
     z, y = prepare(logits, targets)
     g, _ = prepare(estimates, targets)
-    (p, sum_p), (q, sum_q) = (
-        _kernel.probability(one) if _kernel.takes(one, y) else (one.detach().sigmoid(), None) for one in (z, g)
-    )
-    of_network = _expected(z, y, q, expected_positives, factor / 2, sum_p)
-    return of_network + _expected(g, y, p, expected_positives, factor / 2, sum_q)
+
+    def side(own: Tensor, other: Tensor) -> Tensor:
+        taught = binary_cross_entropy(own, other.detach().sigmoid())
+        return factor / 2 * (_penalised(own, y, expected_positives) + taught)
+
+    if isinstance(expected_positives, Tensor) or not (_kernel.takes(z, y) and _kernel.takes(g, y)):
+        return side(z, g) + side(g, z)
+    wanted = torch.is_grad_enabled() and (z.requires_grad or g.requires_grad)
+    sides = _kernel.teach(z, g, y, expected_positives, factor / 2, wanted)
+    if sides is None:
+        return side(z, g) + side(g, z)
+
+    def of(own: Tensor, other: Tensor, taught: _kernel.Taught) -> Tensor:
+        def run(own: Tensor, _: bool) -> tuple[Tensor, Tensor | None]:
+            return own.new_tensor(taught.value), taught.gradient
+
+        held = other.detach()
+        return differentiable(own, [y, held], run, lambda own: side(own, held))
+
+    return of(z, g, sides[0]) + of(g, z, sides[1])
 
 
 def entropy_maximization(
@@ -382,38 +407,13 @@ def _observed(z: Tensor, y: Tensor) -> Tensor:
     return reduce_entries(z, y, cross_entropy_terms, "mean", call=call, every=True)
 
 
-def _expected(
-    z: Tensor,
-    y: Tensor,
-    estimates: Tensor | None,
-    expected_positives: Option,
-    factor: float,
-    total: float | None = None,
-) -> Tensor:
-    """Cross-entropy of the known entries, that against the estimates if any, and the penalty; times the factor.
-
-    `total` is the sum of the probabilities, if it is known already.
-    """
-    classes = max(z.shape[-1], 1)
-
-    def formula(z: Tensor) -> Tensor:
-        observed = _observed(z, y)
-        taught = 0.0 if estimates is None else binary_cross_entropy(z, estimates)
-        if not z.numel():
-            return observed
-        positives = torch.sigmoid(z).sum(-1).mean(-1)
-        return factor * (observed + taught + ((positives - expected_positives) / classes) ** 2)
-
-    fits = _kernel.takes(z, y, _kernel.Call(_kernel.EXPECTED, extras=estimates))
-    if isinstance(expected_positives, Tensor) or not fits or _kernel.count(y).wrong:
-        return formula(z)
-    total = _kernel.total_probability(z) if total is None else total
-    excess = total / z.shape[-2] - expected_positives
-    options = (2 * excess / classes, 0.0 if estimates is None else 1.0)
-    call = _kernel.Call(_kernel.EXPECTED, options, extras=estimates)
-    scale = factor / y.numel()
-    penalty = factor * (excess / classes) ** 2
-    return _kernel.pointwise(z, y, call, (scale, scale, scale), False, formula, plus=penalty)
+def _penalised(z: Tensor, y: Tensor, expected_positives: Option) -> Tensor:
+    """Cross-entropy of the known entries, and the penalty on another number of positives than is expected."""
+    observed = _observed(z, y)
+    if not z.numel():
+        return observed
+    positives = torch.sigmoid(z).sum(-1).mean(-1)
+    return observed + ((positives - expected_positives) / z.shape[-1]) ** 2
 
 
 def _whole(logits: Tensor, reduction: str) -> float:

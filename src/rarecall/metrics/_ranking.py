@@ -1,19 +1,23 @@
-"""Average precision, exact with ties, for every class or every sample at once."""
+"""Metrics of an order: only which entry scores higher than which counts, ties included."""
 
-from typing import Any, Literal, overload
+from functools import partial
+from typing import Literal, overload
 
-import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from rarecall.errors import OptionError, ShapeError, unknown_name
+from rarecall.errors import OptionError, unknown_name
+from rarecall.metrics._places import Places, of_each_ranking
+from rarecall.metrics._shared import check_inputs, mean_of_present
 
 Scores = Float[Tensor, "*batch samples classes"]
 Targets = Shaped[Tensor, "*batch samples classes"]
+PerClass = Float[Tensor, "*batch classes"]
+PerSample = Float[Tensor, "*batch samples"]
 
 
-def average_precision(scores: Scores, targets: Targets) -> Float[Tensor, "*batch classes"]:
+def average_precision(scores: Scores, targets: Targets) -> PerClass:
     r"""Average precision of each class, `Σ (R_k - R_{k-1}) P_k` over the distinct scores.
 
     It is the mean, over the positives, of the precision among the items that score at least as high. That
@@ -28,7 +32,7 @@ def average_precision(scores: Scores, targets: Targets) -> Float[Tensor, "*batch
         (..., C) float64; NaN where a class has no positive.
 
     Raises:
-        ShapeError: the shapes differ, or a score is NaN.
+        ShapeError: the shapes differ, a score is NaN or infinite, or a target is not 1, 0 or -1.
 
     >>> average_precision(torch.tensor([[0.9], [0.8], [0.7]]), torch.tensor([[1], [0], [1]]))
     tensor([0.8333], dtype=torch.float64)
@@ -36,30 +40,7 @@ def average_precision(scores: Scores, targets: Targets) -> Float[Tensor, "*batch
     Reference: scikit-learn user guide, section on precision, recall and F-measures.
     """
     check_inputs("scores", scores, targets)
-    lead, (samples, classes) = scores.shape[:-2], scores.shape[-2:]
-    if not scores.numel():
-        return torch.full((*lead, classes), torch.nan, dtype=torch.float64, device=scores.device)
-    rows = scores.transpose(-1, -2).reshape(-1, samples)
-    wanted = targets.transpose(-1, -2).reshape(-1, samples)
-
-    # Unknown entries become +∞, above every known score, and are taken off the counts again.
-    known = wanted >= 0
-    everything = _sorted(torch.where(known, rows, torch.inf))
-    row, _ = positive = (wanted > 0).nonzero(as_tuple=True)
-    score = rows[positive]
-    above = known.sum(1)[row] - _first_not_below(everything, row, score)
-
-    # The positives of one row stand together, in order, so their own ranks come from the same search.
-    per_row = torch.bincount(row, minlength=len(rows))
-    only_positive = _sorted(torch.where(wanted > 0, rows, torch.inf))
-    hits = per_row[row] - _first_not_below(only_positive, row, score)
-
-    sums = torch.zeros(len(rows), dtype=torch.float64, device=scores.device)
-    sums.index_add_(0, row, hits.double() / above)
-    return (sums / per_row).reshape(*lead, classes)
-
-
-Absent = Literal["skip", "zero", "nan"]
+    return of_each_ranking([precision_averaged], scores, targets)[0]
 
 
 @overload
@@ -82,7 +63,8 @@ def mean_average_precision(
     Args:
         scores: (..., N, C), only their order counts.
         targets: (..., N, C), 1 present, 0 absent, -1 unknown.
-        way: `class` ranks the samples of each class, `sample` the classes of each sample.
+        way: `class` ranks the samples of each class, `sample` the classes of each sample. The second is the
+            label ranking average precision.
         absent: what a class (or sample) without positives is: `skip` leaves it out, `zero` counts it as 0
             (Xu et al. 2024), `nan` makes the mean NaN.
         return_counts: return also how many classes (or samples) have a positive.
@@ -102,55 +84,145 @@ def mean_average_precision(
     """
     if way not in ("class", "sample"):
         raise OptionError(unknown_name("way", way, ("class", "sample")))
-    if way == "sample":
-        scores, targets = scores.transpose(-1, -2), targets.transpose(-1, -2)
-    values = average_precision(scores, targets)
-    counts = (~values.isnan()).sum(-1)
-    mean = mean_of_present(values, absent)
+    check_inputs("scores", scores, targets)
+    values = of_each_ranking([precision_averaged], scores, targets, way)[0]
+    mean, counts = mean_of_present(values, absent, return_counts=True)
     return (mean, counts) if return_counts else mean
 
 
-def mean_of_present(values: Tensor, absent: str = "skip") -> Tensor:
-    """Mean over the last dimension, with NaN entries taken as the policy `absent` says."""
-    if absent not in ("skip", "zero", "nan"):
-        raise OptionError(unknown_name("absent", absent, ("skip", "zero", "nan")))
-    if absent == "skip":
-        return values.nanmean(-1)
-    return (values.nan_to_num(0.0) if absent == "zero" else values).mean(-1)
+def roc_auc(scores: Scores, targets: Targets) -> PerClass:
+    """Area under each class's receiver operating characteristic.
+
+    The share of pairs of a positive and a negative that the positive wins; a tie counts half. Prevalence does
+    not enter: of a rare class, a thousand false alarms among a million negatives cost it nothing, and average
+    precision says more.
+
+    Args:
+        scores: (..., N, C), only their order counts.
+        targets: (..., N, C), 1 present, 0 absent, -1 unknown (left out).
+
+    Returns:
+        (..., C) float64, 0.5 for a random order; NaN where a class lacks positives or negatives.
+
+    Raises:
+        ShapeError: as `average_precision`.
+
+    >>> roc_auc(torch.tensor([[0.9], [0.8], [0.7]]), torch.tensor([[1], [0], [1]]))
+    tensor([0.5000], dtype=torch.float64)
+
+    Reference: J. Hanley and B. McNeil, The meaning and use of the area under a ROC curve, Radiology 1982.
+    """
+    check_inputs("scores", scores, targets)
+    return of_each_ranking([pairs_won], scores, targets)[0]
 
 
-def check_inputs(name: str, values: Any, targets: Any) -> None:
-    """Refuse what is no pair of equally shaped tensors with targets of 1, 0 and -1."""
-    if not (isinstance(values, Tensor) and isinstance(targets, Tensor)):
-        kinds = f"{type(values).__name__} and {type(targets).__name__}"
-        raise ShapeError(f"{name} and targets must be tensors, not {kinds}: pass torch.as_tensor(…)")
-    if values.shape != targets.shape:
-        raise ShapeError(f"{name} {tuple(values.shape)} and targets {tuple(targets.shape)} differ in shape")
-    if torch.isnan(values).any():
-        where = tuple(torch.isnan(values).nonzero()[0].tolist())
-        raise ShapeError(f"the score at {where} is NaN: it has no place in an order")
-    wrong = (targets != 0) & (targets != 1) & (targets != -1)
-    if wrong.any():
-        where = tuple(wrong.nonzero()[0].tolist())
-        raise ShapeError(f"the target at {where} is {targets[where].item()}: it must be 1, 0 or -1")
+def recall_at_precision(scores: Scores, targets: Targets, precision: float = 0.9) -> PerClass:
+    """The highest recall of each class at which precision is still at least the given one.
+
+    Args:
+        scores: (..., N, C), only their order counts.
+        targets: (..., N, C), 1 present, 0 absent, -1 unknown (left out).
+        precision: to hold, above 0 and at most 1. Default 0.9, our choice.
+
+    Returns:
+        (..., C) float64; 0 where no threshold holds the precision, NaN where a class has no positive.
+
+    Raises:
+        OptionError: a precision outside 0 to 1.
+        ShapeError: as `average_precision`.
+
+    >>> recall_at_precision(torch.tensor([[0.9], [0.8], [0.7]]), torch.tensor([[1], [0], [1]]))
+    tensor([0.5000], dtype=torch.float64)
+    """
+    check_precision(precision)
+    check_inputs("scores", scores, targets)
+    return of_each_ranking([partial(recall_held, precision=precision)], scores, targets)[0]
 
 
-def _sorted(rows: Tensor) -> Tensor:
-    """Sort each row; NumPy's vectorised sort is about ten times as fast as PyTorch's on a CPU."""
-    if rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.float64):
-        return torch.from_numpy(np.sort(rows.detach().numpy(), axis=1))
-    return rows.sort(1).values
+def coverage_error(scores: Scores, targets: Targets) -> PerSample:
+    """How far down its ranked classes each sample has to go to find all that are present.
+
+    Args:
+        scores: (..., N, C), only their order counts.
+        targets: (..., N, C), 1 present, 0 absent, -1 unknown (left out).
+
+    Returns:
+        (..., N) float64, from the number of its positives (best) to that of its known labels; NaN for a sample
+        without positives. `mean_of_present` averages it: scikit-learn's `coverage_error` is the policy `zero`.
+
+    Raises:
+        ShapeError: as `average_precision`.
+
+    >>> coverage_error(torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([[1, 0, 1]]))
+    tensor([3.], dtype=torch.float64)
+
+    Reference: G. Tsoumakas et al., Mining multi-label data, 2010.
+    """
+    check_inputs("scores", scores, targets)
+    return of_each_ranking([coverage], scores, targets, "sample")[0]
 
 
-def _first_not_below(ordered: Tensor, row: Tensor, score: Tensor) -> Tensor:
-    """How many entries of each `row` of `ordered` are below `score`: one binary search for all at once."""
-    width = ordered.shape[1]
-    low, flat = torch.zeros_like(row), ordered.reshape(-1)
-    start, step = row * width, 1 << max(width - 1, 0).bit_length()
-    while step:
-        probe = low + step
-        fits = probe <= width
-        below = flat[start + (probe.clamp(max=width) - 1)] < score
-        low = torch.where(fits & below, probe, low)
-        step >>= 1
-    return low
+def ranking_loss(scores: Scores, targets: Targets) -> PerSample:
+    """The share of each sample's pairs of a present and an absent class whose order is wrong; ties are wrong.
+
+    Args:
+        scores: (..., N, C), only their order counts.
+        targets: (..., N, C), 1 present, 0 absent, -1 unknown (left out).
+
+    Returns:
+        (..., N) float64, 0 is best; NaN for a sample without such a pair. `mean_of_present` averages it:
+        scikit-learn's `label_ranking_loss` is the policy `zero`.
+
+    Raises:
+        ShapeError: as `average_precision`.
+
+    >>> ranking_loss(torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([[1, 0, 1]]))
+    tensor([0.5000], dtype=torch.float64)
+
+    Reference: G. Tsoumakas et al., Mining multi-label data, 2010.
+    """
+    check_inputs("scores", scores, targets)
+    return of_each_ranking([pairs_not_won], scores, targets, "sample")[0]
+
+
+def precision_averaged(places: Places) -> Float[Tensor, " rankings"]:
+    """Average precision."""
+    return places.sum(places.hits / places.at_least.double()) / places.positives
+
+
+def pairs_won(places: Places) -> Float[Tensor, " rankings"]:
+    """Area under the ROC curve."""
+    lost = places.at_least - places.hits - places.tied_negatives / 2.0
+    return 1 - places.sum(lost) / _pairs(places)
+
+
+def recall_held(places: Places, precision: float) -> Float[Tensor, " rankings"]:
+    """Recall at fixed precision."""
+    holds = places.hits >= precision * places.at_least.double()
+    return places.largest(torch.where(holds, places.hits, 0)) / places.positives
+
+
+def best_f1(places: Places) -> Float[Tensor, " rankings"]:
+    """The highest F1 that any threshold reaches: it stands at a positive, since further negatives only cost."""
+    return places.largest(2 * places.hits.double() / (places.at_least + places.positives[places.row]))
+
+
+def coverage(places: Places) -> Float[Tensor, " rankings"]:
+    """Coverage error."""
+    return places.largest(places.at_least)
+
+
+def pairs_not_won(places: Places) -> Float[Tensor, " rankings"]:
+    """Ranking loss."""
+    return places.sum(places.at_least - places.hits) / _pairs(places)
+
+
+def _pairs(places: Places) -> Float[Tensor, " rankings"]:
+    """How many pairs of a positive and a negative there are; 0 divides to NaN."""
+    return (places.positives * (places.known - places.positives)).double()
+
+
+def check_precision(precision: float) -> None:
+    """Refuse a precision outside 0 to 1."""
+    if not 0 < precision <= 1:
+        raise OptionError(f"precision {precision} must be above 0 and at most 1")

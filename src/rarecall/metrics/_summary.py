@@ -6,14 +6,14 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from rarecall.metrics._decisions import PerClass, precision_recall_f1
+from rarecall.metrics._decisions import precision_recall_f1
 from rarecall.metrics._ranking import average_precision, mean_average_precision
 
 
 def summarise(
     scores: Float[Tensor, "samples classes"],
     targets: Shaped[Tensor, "samples classes"],
-    thresholds: PerClass,
+    thresholds: Float[Tensor, " classes"],
     groups: Mapping[str, Int[np.ndarray, " members"]],
 ) -> dict[str, float]:
     """mAP@class, mAP@sample, macro F1 at the thresholds, and the mAP of each group of classes.

@@ -27,6 +27,7 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True, "axes.edgecolor": "#888888", "legend.frameon": False, "legend.fontsize": 9,
 }  # fmt: skip
 MOST_CLASSES = 40
+RELIABILITY_BINS = 15
 
 
 def _canvas(size: Size) -> tuple[Figure, Axes]:
@@ -174,6 +175,33 @@ def threshold_shift(logits: Tensor, targets: Tensor, thresholds: Tensor, size: S
     axes.set_ylim(0, None)
     axes.set_xlabel("all thresholds moved by (logits)")
     axes.set_ylabel("mean over classes, %")
+    _legend(figure, axes, size)
+    return figure
+
+
+def reliability(probabilities: Tensor, targets: Tensor, size: Size) -> Figure:
+    """How often entries with about the same score are present, all classes together, and how many entries those are."""
+    pooled = metrics.reliability(probabilities.reshape(-1, 1), targets.reshape(-1, 1), bins=RELIABILITY_BINS)
+    count, confidence, frequency = (values[0].numpy() for values in vars(pooled).values())
+    figure, axes = _canvas(size)
+    many = axes.twinx()
+    middles = (np.arange(RELIABILITY_BINS) + 0.5) / RELIABILITY_BINS
+    many.bar(100 * middles, np.maximum(count, 0.5), width=90 / RELIABILITY_BINS, bottom=0.5, color="#e3e8ee", zorder=0)
+    many.set_yscale("log")
+    many.set_ylabel("entries (bars)")
+    many.grid(visible=False)
+    axes.set_zorder(many.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    axes.plot([0, 100], [0, 100], color="#555555", linewidth=1, linestyle=":", label="scores are probabilities")
+    seen = count > 0
+    axes.plot(
+        100 * confidence[seen], 100 * frequency[seen], color=COLOURS[0], linewidth=2, marker="o", markersize=4,
+        label="all classes together",
+    )  # fmt: skip
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("score, %")
+    axes.set_ylabel("share that is present, %")
     _legend(figure, axes, size)
     return figure
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from rarecall.reports import figures, wording
 from rarecall.studies import Results
+from rarecall.studies.verdict import signed
 
 
 def render(results: Results) -> str:
@@ -45,6 +46,8 @@ def template(name: str) -> Template:
         "number": wording.number,
         "deviation": wording.deviation,
         "interval": wording.interval,
+        "p_value": wording.p_value,
+        "signed": signed,
     }
     return environment.get_template(name)
 

@@ -1,4 +1,4 @@
-"""The page of one model on one data set, with thumbnails of what it finds, mistakes and misses."""
+"""The page of one set of scores on one data set, with thumbnails of what is found, mistakes and misses."""
 
 import base64
 import io
@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from rarecall.data.images import decode
+from rarecall.data.table import LabelTable
 from rarecall.errors import listing
-from rarecall.inference import Evaluation
-from rarecall.inference.run_folder import RunCard, thresholds
+from rarecall.inference import Evaluation, Scored
+from rarecall.inference.run_folder import RunCard
 from rarecall.labels import ABSENT, PRESENT
 from rarecall.reports import figures, wording
 from rarecall.reports.page import both_sizes, template
@@ -21,13 +22,24 @@ from rarecall.reports.page import both_sizes, template
 SHOTS = 5  # of each kind and class
 THUMBNAIL = (130, 96)  # width and height
 QUALITY = 75
+COLUMNS = {
+    "ap": "AP",
+    "roc_auc": "ROC AUC",
+    "recall_at_precision": "recall at precision 90",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "f1_at_half": "F1 at 0.5",
+    "f1_best_possible": "best possible F1",
+    "balanced_accuracy": "balanced accuracy",
+    "ece": "calibration error",
+}
 _CANVAS_HEIGHT = 72
 
 
-def render(card: RunCard, evaluation: Evaluation) -> str:
-    """The page as HTML."""
-    summary, own = evaluation.summary, thresholds(card)
-    targets = torch.from_numpy(evaluation.table.labels)
+def render(evaluation: Evaluation, card: RunCard | None = None) -> str:
+    """The page as HTML; of a model of ours, with its card."""
+    summary, scored = evaluation.summary, evaluation.scored
     losses = [summary["loss"]]
     rows = evaluation.classes.with_columns(
         pl.col("ap") / 100, pl.lit(summary["loss"]).alias("loss"), pl.lit(True).alias("tuned")
@@ -35,66 +47,87 @@ def render(card: RunCard, evaluation: Evaluation) -> str:
     drawings = {
         "per_class": lambda size: figures.per_class(rows, losses, size),
         "wall": lambda size: figures.sparsity_wall(rows, losses, size),
-        "thresholds": lambda size: figures.threshold_shift(evaluation.logits, targets, own, size),
-        "convergence": lambda size: figures.run_convergence(card.history, card.epoch, size),
     }
+    at = scored.decided_at
+    if at is not None and scored.scale == "logit":
+        drawings["thresholds"] = lambda size: figures.threshold_shift(scored.scores, scored.targets, at, size)
+    probabilities = scored.probabilities
+    if probabilities is not None:
+        drawings["reliability"] = lambda size: figures.reliability(probabilities, scored.targets, size)
+    if card is not None:
+        drawings["convergence"] = lambda size: figures.run_convergence(card.history, card.epoch, size)
     return template("run.html").render(
         card=card,
         summary=summary,
         sentences=_sentences(summary),
-        names={name: title for name, title in wording.FIGURES.items() if name in summary["figures"]},
+        ranking={name: words for name, words in wording.RANKING.items() if name in summary["metrics"]["ranking"]},
+        decisions=wording.DECISIONS,
+        probabilities=wording.PROBABILITIES,
+        ways=[way for way in wording.WAYS if way in summary["metrics"]],
+        way_names=wording.WAYS,
+        columns={name: words for name, words in COLUMNS.items() if name in summary["classes"][0]},
+        between=wording.between,
         classes=sorted(summary["classes"], key=lambda row: row["positives_train"]),
         figures={name: both_sizes(draw) for name, draw in drawings.items()},
-        gallery=_gallery(evaluation, own),
+        gallery=[] if at is None else _gallery(scored, at, summary["classes"]),
         most_classes=figures.MOST_CLASSES,
     )
 
 
 def _sentences(summary: dict[str, Any]) -> list[str]:
     found, measured = summary["figures"], [row for row in summary["classes"] if row["ap"] is not None]
-    sentences = [
-        f"mAP@class {wording.number(found['map_class'])} over {len(measured)} classes; with the fitted thresholds a "
-        f"macro F1 of {wording.number(found['macro_f1'])}, with a score of 0.5 for all "
-        f"{wording.number(summary['figures_at_half']['macro_f1'])}."
-    ]
+    spread = summary["intervals"].get("all")
+    sure = f" (95 % interval over items {wording.between(spread)})" if spread else ""
+    sentences = [f"mAP@class {wording.number(found['map_class'])}{sure} over {len(measured)} classes."]
     if "map_tail" in found:
         sentences.append(
             f"The {summary['counted_classes']['tail']} tail classes, with fewer than 20 training positives, reach a "
             f"mAP of {wording.number(found['map_tail'])}."
         )
-    if silent := [row["class"] for row in measured if not row["recall"]]:
+    if decided := [
+        f"{wording.number(summary['metrics'][way]['macro_f1'])} with {words}"
+        for way, words in wording.WAYS.items()
+        if way in summary["metrics"]
+    ]:
+        sentences.append(f"The macro F1 is {' and '.join(decided)}.")
+    if gain := summary["threshold_gain"]:
+        sentences.append(
+            f"Thresholds fitted on these very items would seem to reach {wording.number(gain['apparent'])}; on items "
+            f"held out of the fit they reach {wording.number(gain['honest'])}."
+        )
+    if silent := [row["class"] for row in measured if row.get("recall") == 0]:
         sentences.append(f"Nothing is found of {listing(silent, 8)}: none of their positives passes the threshold.")
     if unmeasured := [row["class"] for row in summary["classes"] if row["ap"] is None]:
         sentences.append(f"Without a positive here, nothing can be said of {listing(unmeasured, 8)}.")
     return sentences
 
 
-def _gallery(evaluation: Evaluation, own: torch.Tensor) -> list[dict[str, Any]]:
+def _gallery(scored: Scored, at: torch.Tensor, classes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rarest classes with a positive: their best hits, worst false alarms and worst misses."""
-    labels = evaluation.table.labels
-    decided = (evaluation.logits >= own).numpy()
-    scores = torch.sigmoid(evaluation.logits).numpy()
+    labels = scored.table.labels
+    decided = (scored.scores >= at).numpy()
+    shown = scored.scores if scored.probabilities is None else scored.probabilities
     thumbnails: dict[int, str | None] = {}
 
     def shots(rows: np.ndarray, place: int, sign: int) -> list[dict[str, Any]]:
-        ranked = rows[np.argsort(sign * evaluation.logits[rows, place].numpy(), kind="stable")][:SHOTS]
+        ranked = rows[np.argsort(sign * scored.scores[rows, place].numpy(), kind="stable")][:SHOTS]
         for row in ranked.tolist():
             if row not in thumbnails:
-                thumbnails[row] = _thumbnail(evaluation, row)
+                thumbnails[row] = _thumbnail(scored.table, row)
         return [
-            {"item": evaluation.table.items[row], "score": float(scores[row, place]), "image": thumbnails[row]}
+            {"item": scored.table.items[row], "score": float(shown[row, place]), "image": thumbnails[row]}
             for row in ranked.tolist()
         ]
 
-    measured = [place for place, row in enumerate(evaluation.summary["classes"]) if row["positives"]]
-    ranked = sorted(measured, key=lambda place: evaluation.summary["classes"][place]["positives_train"])
+    measured = [place for place, row in enumerate(classes) if row["positives"]]
+    ranked = sorted(measured, key=lambda place: classes[place]["positives_train"])
     entries = []
     for place in ranked[: figures.MOST_CLASSES]:
         present, absent = labels[:, place] == PRESENT, labels[:, place] == ABSENT
         found = decided[:, place]
         entries.append(
             {
-                "name": evaluation.table.names[place],
+                "name": scored.table.names[place],
                 "positives": int(present.sum()),
                 "found": int((present & found).sum()),
                 "alarms": int((absent & found).sum()),
@@ -106,9 +139,8 @@ def _gallery(evaluation: Evaluation, own: torch.Tensor) -> list[dict[str, Any]]:
     return entries
 
 
-def _thumbnail(evaluation: Evaluation, row: int) -> str | None:
+def _thumbnail(table: LabelTable, row: int) -> str | None:
     """A small JPEG in base64 of an image or a pixel canvas; None where there is nothing to see."""
-    table = evaluation.table
     if table.features is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

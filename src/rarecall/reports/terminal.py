@@ -20,7 +20,17 @@ from rich.progress import (
 from rich.table import Table
 
 from rarecall.data.audit import Audit
-from rarecall.reports.wording import FIGURES, deviation, interval, number
+from rarecall.reports.wording import (
+    DECISIONS,
+    FIGURES,
+    PROBABILITIES,
+    RANKING,
+    WAYS,
+    between,
+    deviation,
+    interval,
+    number,
+)  # fmt: skip
 from rarecall.training import Silent
 
 MOST_CLASSES = 40
@@ -89,6 +99,27 @@ class TrainingDisplay(Silent):
             self.console.print(f"{kind}: {sentence}", markup=False, soft_wrap=True)
 
 
+def print_evaluation(summary: dict[str, Any], console: Console) -> None:
+    """Every figure of an evaluation, with its interval and over how much it was taken, and the rarest classes."""
+    where = "all parts" if summary["part"] == "all" else f"the {summary['part']} part"
+    found, counted, intervals = summary["metrics"], summary["counted"], summary["intervals"]
+    table = _table("", ["ranking, %", "", "95 % interval", "counted"])
+    for name, words in RANKING.items():
+        if name in found["ranking"]:
+            spread = intervals.get("all" if name == "map_class" else name.removeprefix("map_"))
+            table.add_row(words, number(found["ranking"][name]), between(spread), f"{counted['ranking'][name]:,}")
+    console.print("", escape(f"{summary['loss']} on {where}, {summary['items']:,} items"), table)
+    if ways := [way for way in WAYS if way in found]:
+        table = _table("", ["decisions, %", *(WAYS[way] for way in ways)])
+        for name, words in DECISIONS.items():
+            table.add_row(words, *(number(found[way][name]) for way in ways))
+        console.print("", table)
+    if "probabilities" in found:
+        own = (f"{words} {number(found['probabilities'][name])}" for name, words in PROBABILITIES.items())
+        console.print("", f"probabilities, mean over the classes, %: {', '.join(own)}")
+    print_rarest(summary["classes"], console)
+
+
 def print_figures(figures: dict[str, dict[str, float | None]], title: str, console: Console) -> None:
     """Figures in percent, one column for each part or way to decide."""
     columns = list(figures)
@@ -104,7 +135,7 @@ def print_rarest(classes: list[dict[str, Any]], console: Console, most: int = 10
     ranked = sorted(classes, key=lambda row: row["positives_train"])[:most]
     table = _table("the rarest classes", ["class", "train +", "here +", "AP", "precision", "recall", "F1"])
     for row in ranked:
-        shares = (number(row[name]) for name in ("ap", "precision", "recall", "f1"))
+        shares = (number(row.get(name)) for name in ("ap", "precision", "recall", "f1"))
         table.add_row(escape(row["class"]), f"{row['positives_train']:,}", f"{row['positives']:,}", *shares)
     console.print("", table)
 

@@ -13,10 +13,49 @@ FIGURES = {
     "macro_f1": "macro F1",
 }
 
+RANKING = FIGURES | {
+    "roc_auc": "ROC AUC",
+    "recall_at_precision": "recall at precision 90",
+    "coverage_error": "coverage error (classes)",
+    "ranking_loss": "ranking loss",
+}
+RANKING.pop("macro_f1")
+DECISIONS = {
+    "macro_precision": "macro precision",
+    "macro_recall": "macro recall",
+    "macro_f1": "macro F1",
+    "f1_of_macro": "F1 of macro precision and recall",
+    "micro_precision": "micro precision",
+    "micro_recall": "micro recall",
+    "micro_f1": "micro F1",
+    "sample_precision": "precision of the samples",
+    "sample_recall": "recall of the samples",
+    "sample_f1": "F1 of the samples",
+    "mean_accuracy": "mA (mean balanced accuracy)",
+    "instance_accuracy": "instance accuracy",
+    "instance_precision": "instance precision",
+    "instance_recall": "instance recall",
+    "instance_f1": "instance F1",
+    "accuracy": "accuracy of all labels",
+    "hamming_loss": "Hamming loss",
+    "subset_accuracy": "subset accuracy",
+}
+PROBABILITIES = {"ece": "expected calibration error", "brier": "Brier score"}
+WAYS = {"fitted": "fitted thresholds", "half": "score 0.5"}  # to decide
+
 
 def number(value: float | None) -> str:
     """One decimal, or a dash for what does not exist."""
     return "–" if value is None else f"{value:.1f}"
+
+
+def between(spread: dict[str, float | None] | None) -> str:
+    """An interval; nothing where none was taken.
+
+    >>> between({"low": 40.04, "high": 47.0})
+    '40.0 to 47.0'
+    """
+    return "" if spread is None else f"{number(spread['low'])} to {number(spread['high'])}"
 
 
 def deviation(value: float | None) -> str:
@@ -34,3 +73,14 @@ def interval(difference: dict[str, Any]) -> str:
         return "best"
     mean, low, high = (signed(difference[key]) for key in ("mean", "low", "high"))
     return f"{mean} ({low} to {high})"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value with what its size deserves, or a dash for what does not exist.
+
+    >>> p_value(0.2512), p_value(0.0412), p_value(0.00002), p_value(None)
+    ('0.25', '0.041', '< 0.001', '–')
+    """
+    if value is None:
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"

@@ -93,7 +93,9 @@ def train_head(job: Job, parts: Parts, protocol: Protocol) -> Run:
         with watch("evaluation"):
             head.load_state_dict(kept)
             scores = _logits(head, parts.test.features)
-            thresholds = metrics.fit_thresholds(_logits(head, parts.val.features), parts.val.targets)
+            thresholds = metrics.fit_thresholds(
+                _logits(head, parts.val.features), parts.val.targets, shrinkage=metrics.SHRINKAGE
+            )
     return Run(
         job=job,
         epoch=epoch,

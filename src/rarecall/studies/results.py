@@ -10,16 +10,16 @@ import numpy as np
 import polars as pl
 import torch
 
-from rarecall import __version__, metrics
+from rarecall import __version__, metrics, statistics
 from rarecall.data.audit import Audit
 from rarecall.errors import StudyError, listing
 from rarecall.files import write_bytes, write_text
 from rarecall.labels import UNKNOWN, count, measured_groups, tiers
+from rarecall.statistics import Comparison, Contender, Interval, mean_and_deviation
 from rarecall.studies.folder import STUDY
 from rarecall.studies.runner import Study
 from rarecall.studies.runs import Run, total_seconds
-from rarecall.studies.statistics import Difference, differences_to_best, mean_and_deviation
-from rarecall.studies.verdict import verdict
+from rarecall.studies.verdict import figure_of, verdict
 
 SUMMARY_FORMAT = 1
 NOT_FOUND = 0.10
@@ -79,12 +79,19 @@ def collect(study: Study, facts: Audit, command: str, notes: list[str]) -> Resul
         "tuned": {loss: study.tuned(loss) for loss in losses},
         "common": {loss: study.common(loss) for loss in losses},
     }
-    differences = differences_to_best(
+    differences = statistics.differences_to_best(
         {name: {loss: [run.scores for run in runs] for loss, runs in own.items()} for name, own in settings.items()},
         targets,
         groups,
     )
-    leaderboards = {name: _leaderboard(own, targets, groups, differences[name]) for name, own in settings.items()}
+    figures = {
+        name: {loss: [_figures(run, targets, groups) for run in runs] for loss, runs in own.items()}
+        for name, own in settings.items()
+    }
+    over_seeds = {name: _over_seeds(own, groups) for name, own in figures.items()}
+    leaderboards = {
+        name: _leaderboard(own, figures[name], differences[name], over_seeds[name]) for name, own in settings.items()
+    }
     summary = {
         "format": SUMMARY_FORMAT,
         "rarecall": __version__,
@@ -105,7 +112,7 @@ def collect(study: Study, facts: Audit, command: str, notes: list[str]) -> Resul
         "seconds": {part: round(value, 2) for part, value in total_seconds(list(study.runs.values())).items()},
         "data": facts.as_dict(),
     }
-    summary["verdict"] = verdict(summary)
+    summary["verdict"] = verdict(summary, over_seeds["tuned"])
     return Results(rows, summary)
 
 
@@ -148,34 +155,67 @@ def _run_rows(study: Study, run: Run) -> pl.DataFrame:
     )
 
 
+def _figures(run: Run, targets: torch.Tensor, groups: dict[str, np.ndarray]) -> dict[str, float]:
+    return metrics.summarise(run.scores, targets, run.thresholds, groups)
+
+
+def _over_seeds(figures: dict[str, list[dict[str, float]]], groups: dict[str, np.ndarray]) -> dict[str, Comparison]:
+    """For each group of classes, the losses compared over seeds by their mAP there, in percent."""
+    return {
+        group: statistics.compare(
+            {loss: [100 * value[figure_of(group)] for value in own] for loss, own in figures.items()}
+        )
+        for group in groups
+    }
+
+
 def _leaderboard(
     runs: dict[str, list[Run]],
-    targets: torch.Tensor,
-    groups: dict[str, np.ndarray],
-    differences: dict[str, dict[str, Difference]],
+    figures: dict[str, list[dict[str, float]]],
+    differences: dict[str, dict[str, Interval]],
+    over_seeds: dict[str, Comparison],
 ) -> list[dict[str, Any]]:
     """One entry per loss, the best mAP@class first; figures in percent."""
-    entries = []
-    for loss, own in runs.items():
-        values = [metrics.summarise(run.scores, targets, run.thresholds, groups) for run in own]
-        figures = {}
-        for name in values[0]:
-            mean, deviation = mean_and_deviation([value[name] for value in values])
-            figures[name] = {"mean": _percent(mean), "sd": _percent(deviation)}
-        entries.append(
-            {
-                "loss": loss,
-                "rate": own[0].job.rate,
-                "epochs": [run.epoch for run in own],
-                "figures": figures,
-                "to_best": {
-                    group: {key: _percent(value) for key, value in asdict(of_loss[loss]).items()}
-                    for group, of_loss in differences.items()
-                },
-                "validation": _percent(mean_and_deviation([run.validation for run in own])[0]),
-            }
-        )
+    entries = [
+        {
+            "loss": loss,
+            "rate": own[0].job.rate,
+            "epochs": [run.epoch for run in own],
+            "figures": {name: _spread([value[name] for value in figures[loss]]) for name in figures[loss][0]},
+            "to_best": {
+                group: {key: _percent(value) for key, value in asdict(of_loss[loss]).items()}
+                for group, of_loss in differences.items()
+            },
+            "over_seeds": {
+                group: next((_tested(other) for other in comparison.others if other.name == loss), None)
+                for group, comparison in over_seeds.items()
+            },
+            "validation": _percent(mean_and_deviation([run.validation for run in own])[0]),
+        }
+        for loss, own in runs.items()
+    ]
     return sorted(entries, key=lambda entry: -entry["figures"]["map_class"]["mean"])
+
+
+def _spread(values: list[float]) -> dict[str, float | None]:
+    mean, deviation = mean_and_deviation(values)
+    return {"mean": _percent(mean), "sd": _percent(deviation)}
+
+
+def _tested(other: Contender) -> dict[str, Any]:
+    """The paired tests over seeds of one loss against the best; points of mAP, null where nothing can be said."""
+    numbers = {
+        "difference": other.difference,
+        "sd": other.difference_deviation,
+        "t_p": other.t_test.p_value,
+        "t_p_holm": other.t_adjusted,
+        "wilcoxon_p": other.wilcoxon.p_value,
+        "wilcoxon_p_holm": other.wilcoxon_adjusted,
+        "wilcoxon_smallest_p": other.wilcoxon.smallest_p,
+        "hedges_g": other.effect,
+    }
+    known = {name: round(value, 6) if np.isfinite(value) else None for name, value in numbers.items()}
+    return {**known, "seeds_needed": other.seeds_needed}
 
 
 def _rates(study: Study) -> dict[str, Any]:

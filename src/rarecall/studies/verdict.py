@@ -1,29 +1,49 @@
-"""The verdict of a study in words, from the numbers of its summary alone."""
+"""The verdict of a study in words, from the numbers of its summary and its tests over seeds."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rarecall.errors import listing
+from rarecall.statistics import FEW_SEEDS, Comparison, about_seeds
 
-FEW_SEEDS = 5
 GROUP_WORDS = {
     "all": "the {n} classes with a test positive",
     "tail": "the {n} tail classes (fewer than 20 training positives)",
 }
 
 
-def verdict(summary: dict[str, Any]) -> list[str]:
-    """Sentences: the best loss overall and on the tail, how sure that is, and what nothing finds."""
+def verdict(summary: dict[str, Any], over_seeds: Mapping[str, Comparison] | None = None) -> list[str]:
+    """Sentences: the best loss overall and on the tail, how sure that is, and what nothing finds.
+
+    Args:
+        summary: of the study.
+        over_seeds: for each group of classes, the losses compared over seeds; without it that is left out.
+    """
     sentences = [_compare(summary, group) for group in ("all", "tail") if group in summary["counted_classes"]]
     if len(summary["losses"]) > 1:
         sentences.append("Differences are points of mAP with 95 % intervals over test items and seeds.")
+    sentences += _over_seeds(over_seeds or {})
     sentences += _by_validation(summary)
     sentences += _what_is_missing(summary)
-    seeds = summary["seeds"]
+    return sentences + _of_seeds(summary["seeds"])
+
+
+def _over_seeds(compared: Mapping[str, Comparison]) -> list[str]:
+    """What the paired tests say of all classes and of the tail, and how many seeds more would tell."""
+    sentences = []
+    if "all" in compared:
+        sentences += compared["all"].tested()
+    if "tail" in compared:
+        sentences += compared["tail"].tested("On the tail they")
+    return sentences + (compared["all"].needed() if "all" in compared else [])
+
+
+def _of_seeds(seeds: int) -> list[str]:
+    """What so few seeds cannot say."""
     if seeds == 1:
-        sentences.append("One seed says nothing about seeds: the intervals cover the test items alone.")
-    elif seeds < FEW_SEEDS:
-        sentences.append(f"{seeds} seeds are few: seed statistics are weak below {FEW_SEEDS}; run more with --seeds.")
-    return sentences
+        return ["One seed: nothing can be concluded about seeds, and the intervals cover the test items alone."]
+    more = " Run more with --seeds." if seeds < FEW_SEEDS else ""
+    return [sentence + more for sentence in about_seeds(seeds)]
 
 
 def best_on(summary: dict[str, Any], group: str) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def run_training(
         if reasons:
             names = listing([table.items[row] for row in reasons], 3)
             notes.append(f"{len(reasons)} images of the {part} part cannot be read and are not counted ({names})")
-    thresholds = metrics.fit_thresholds(*parts["val"])
+    thresholds = metrics.fit_thresholds(*parts["val"], shrinkage=metrics.SHRINKAGE)
     positives = count(table.labels[table.part("train")]).present
     figures = {
         part: metrics.summarise(logits, targets, thresholds, measured_groups(targets.numpy(), positives))

@@ -56,14 +56,14 @@ def read(
     files = [path] if path.is_file() else _files(path)
     if not files:
         raise DataError(f"{path}: no train.csv and no single CSV in this folder: name the file")
-    return _columns.image_table(NAME, path, {file: _frame(file) for file in files}, options, FIRST_ROW)
+    return _columns.image_table(NAME, path, {file: frame(file) for file in files}, options, FIRST_ROW)
 
 
 def _files(path: Path) -> list[Path]:
     return _columns.files_of(path, (".csv",) if path.is_dir() else SUFFIXES)
 
 
-def _frame(file: Path) -> pl.DataFrame:
+def frame(file: Path) -> pl.DataFrame:
     data = file.read_bytes()
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise DataError(f"{file}: this is UTF-16: save the file as UTF-8")

@@ -55,10 +55,10 @@ def read(
     files = [path] if path.is_file() else _columns.files_of(path, SUFFIXES)
     if not files:
         raise DataError(f"{path}: no train.parquet and no single table in this folder: name the file")
-    return _columns.image_table(NAME, path, {file: _frame(file) for file in files}, options, FIRST_ROW)
+    return _columns.image_table(NAME, path, {file: frame(file) for file in files}, options, FIRST_ROW)
 
 
-def _frame(file: Path) -> pl.DataFrame:
+def frame(file: Path) -> pl.DataFrame:
     frame = _columns.read_parquet(file) if file.suffix.lower() == ".parquet" else _read_lines(file)
     if frame.is_empty():
         raise DataError(f"{file}: no rows: expected one row per image")

@@ -21,6 +21,7 @@
 namespace {
 
 constexpr float INFINITY_ = std::numeric_limits<float>::infinity();
+constexpr float LOWEST = std::numeric_limits<float>::lowest();
 constexpr int64_t CHUNK = 1024;           // entries summed in single precision before they join a double
 constexpr int64_t WORTH_A_THREAD = 8192;  // entries
 
@@ -257,13 +258,11 @@ struct Entropy {  // options: alpha
   }
 };
 
-// Cross-entropy of known entries, o[1] times that against the entry's own estimate, and the gradient, without the
-// value, of o[0] times the probability.
+// Cross-entropy of known entries, and the gradient, without the value, of o[0] times the probability.
 struct Expected {
   INLINE Terms terms(const Context& x, float z, float) {
     const Logistic at = logistic(z);
-    const Dual taught = x.o[1] * (x.extra * at.loss_present + (1.0f - x.extra) * at.loss_absent);
-    const Dual always = {taught.value, taught.slope + x.o[0] * at.p.slope};
+    const Dual always = {0.0f, x.o[0] * at.p.slope};
     return {at.loss_present + always, at.loss_absent + always, always};
   }
 };
@@ -373,6 +372,69 @@ double all_powers(const Problem& problem, bool hard, int threads, int first, int
     whole = whole && exponent <= 7 && exponent == std::floor(exponent);
   }
   return whole ? all_sides<Loss<true>>(problem, hard, threads) : all_sides<Loss<false>>(problem, hard, threads);
+}
+
+// --- two matrices of logits that teach each other --------------------------------------------------------------
+
+// A probability and its complement in one number, so that neither loses digits: p, or p - 1 from a half on.
+INLINE float tail_of(const Logistic& x) { return x.p.value < 0.5f ? x.p.value : -x.q.value; }
+INLINE float present_of(float tail) { return tail > 0 ? tail : 1.0f + tail; }
+INLINE float absent_of(float tail) { return tail > 0 ? 1.0f - tail : -tail; }
+
+// How much the present and the absent term of an entry weigh: by its label if that is known, and by what the other
+// matrix takes it for.
+struct Lesson {
+  float present, absent;
+};
+INLINE Lesson lesson(float y, float p, float q) { return {y >= 0 ? p + y : p, y >= 0 ? q + (1.0f - y) : q}; }
+INLINE float loss_of(const Logistic& x, Lesson by) {
+  return by.present * x.loss_present.value + by.absent * x.loss_absent.value;
+}
+
+struct Taught {
+  double losses[2], probabilities[2], labels;  // of the logits and of the estimates; targets that are labels
+};
+
+// The sums of a row; and its tails, for `slopes_of_row`, where the gradients will be.
+Taught taught_row(const float* z, const float* estimates, const float* y, int64_t columns, float* tails,
+                  float* tails_of_estimates) {
+  Taught total = {};
+  for (int64_t start = 0; start < columns; start += CHUNK) {
+    const int64_t end = start + CHUNK < columns ? start + CHUNK : columns;
+    float own = 0, other = 0, p = 0, q = 0, labels = 0;
+#pragma omp simd reduction(+ : own, other, p, q, labels)
+    for (int64_t c = start; c < end; ++c) {
+      const Logistic a = logistic(z[c]), b = logistic(estimates[c]);
+      own += loss_of(a, lesson(y[c], b.p.value, b.q.value));
+      other += loss_of(b, lesson(y[c], a.p.value, a.q.value));
+      p += a.p.value;
+      q += b.p.value;
+      labels += y[c] <= 1 ? 1.0f : 0.0f;  // not so what is not a number
+      tails[c] = tail_of(a);
+      tails_of_estimates[c] = tail_of(b);
+    }
+    total = {{total.losses[0] + own, total.losses[1] + other},
+             {total.probabilities[0] + p, total.probabilities[1] + q},
+             total.labels + labels};
+  }
+  return total;
+}
+
+// The gradient by a logit, times the scale; `push` is what the gradient of the probability is multiplied by besides.
+INLINE float slope_of(float tail, Lesson by, float push, float scale) {
+  const float p = present_of(tail), q = absent_of(tail);
+  return scale * (by.absent * p - by.present * q + push * p * q);
+}
+
+void slopes_of_row(const float* y, int64_t columns, const float* pushes, float scale, float* tails,
+                   float* tails_of_estimates) {
+  const float push = pushes[0], push_of_estimates = pushes[1];
+#pragma GCC ivdep
+  for (int64_t c = 0; c < columns; ++c) {
+    const float a = tails[c], b = tails_of_estimates[c];
+    tails[c] = slope_of(a, lesson(y[c], present_of(b), absent_of(b)), push, scale);
+    tails_of_estimates[c] = slope_of(b, lesson(y[c], present_of(a), absent_of(a)), push_of_estimates, scale);
+  }
 }
 
 // --- log-sum-exp over the positives and over the negatives of a set --------------------------------------------
@@ -689,42 +751,71 @@ INLINE uint32_t ordered(float value) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-// The `selected`-th largest of the values, which are -1 or at least 0: their bits, read as integers, have the same
-// order, so halving the range of integers finds it in at most 32 counts, and mostly in a third of that.
-float selected_least(const float* values, int64_t number, int64_t selected) {
-  float smallest = INFINITY_, largest = 0.0f;
+// What an absent term is ranked by, minus infinity where there is none: the term, or where no target is soft, the
+// logit, with which it rises.
+void rank_row(const float* z, const float* y, int64_t columns, bool hard, float* ranks) {
+#pragma GCC ivdep
+  for (int64_t c = 0; c < (hard ? columns : 0); ++c) {
+    const float finite = z[c] < LOWEST ? LOWEST : z[c];
+    ranks[c] = y[c] == 0 ? finite : -INFINITY_;
+  }
+#pragma GCC ivdep
+  for (int64_t c = 0; c < (hard ? 0 : columns); ++c) {
+    const bool candidate = y[c] >= 0 && y[c] < 1;
+    const float logit = candidate ? z[c] : 0.0f;
+    const float loss = log_one_plus(exponential(-std::fabs(logit))) + (logit > 0 ? logit : 0.0f);
+    ranks[c] = candidate ? (1.0f - y[c]) * loss : -INFINITY_;
+  }
+}
+
+INLINE float of_ordered(uint32_t key) {
+  const uint32_t bits = key & 0x80000000u ? key ^ 0x80000000u : ~key;
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+// What is above the limit is selected, and a share of each that is equal to it.
+struct Selection {
+  float limit, share;
+};
+
+// The `selected` largest of the values, which are minus infinity where there is no candidate. The limit is looked for
+// among the integers that have the same order: where it would be if the values were even, and every third time in
+// the middle, so that no values take more than 96 counts; a few are usual.
+Selection largest_of(const float* values, int64_t number, int64_t selected) {
+  float smallest = INFINITY_, largest = -INFINITY_;
   int32_t candidates = 0;
 #pragma omp simd reduction(min : smallest) reduction(max : largest) reduction(+ : candidates)
   for (int64_t i = 0; i < number; ++i) {
-    candidates += values[i] >= 0 ? 1 : 0;
-    smallest = values[i] >= 0 && values[i] < smallest ? values[i] : smallest;
+    candidates += values[i] > -INFINITY_ ? 1 : 0;
+    smallest = values[i] > -INFINITY_ && values[i] < smallest ? values[i] : smallest;
     largest = values[i] > largest ? values[i] : largest;
   }
-  if (candidates < selected) return -1.0f;
-  uint32_t ends[2];
-  std::memcpy(&ends[0], &smallest, 4);
-  std::memcpy(&ends[1], &largest, 4);
-  int64_t low = static_cast<int64_t>(ends[0]) - 1, high = static_cast<int64_t>(ends[1]) + 1;  // not among them
-  while (high - low > 1) {
-    const int64_t middle = low + (high - low) / 2;
-    const uint32_t bits = static_cast<uint32_t>(middle);
-    float limit;
-    std::memcpy(&limit, &bits, 4);
+  const auto share = [](int64_t places, int64_t level) { return static_cast<float>(static_cast<double>(places) / level); };
+  if (candidates < selected) return {-INFINITY_, share(selected - candidates, number - candidates)};
+  // It is at or above `low`, as `at_low` values are, and below `high`, unlike `at_high`.
+  int64_t low = ordered(smallest), high = static_cast<int64_t>(ordered(largest)) + 1;
+  int64_t at_low = candidates, at_high = 0;
+  for (int step = 1; at_low != selected && high - low > 1; ++step) {
+    const double from = of_ordered(static_cast<uint32_t>(low)), to = of_ordered(static_cast<uint32_t>(high - 1));
+    const double part = static_cast<double>(at_low - selected) / (at_low - at_high);
+    const int64_t even = ordered(static_cast<float>(from + part * (to - from)));
+    const int64_t guess = step % 3 == 0 ? low + (high - low) / 2 : even;
+    const int64_t middle = guess <= low ? low + 1 : guess >= high ? high - 1 : guess;
+    const float limit = of_ordered(static_cast<uint32_t>(middle));
     int32_t count = 0;
 #pragma omp simd reduction(+ : count)
     for (int64_t i = 0; i < number; ++i) count += values[i] >= limit ? 1 : 0;
-    if (count == selected) {  // the least of those at or above the limit
-      float least = INFINITY_;
-#pragma omp simd reduction(min : least)
-      for (int64_t i = 0; i < number; ++i) least = values[i] >= limit && values[i] < least ? values[i] : least;
-      return least;
+    if (count >= selected) {
+      low = middle;
+      at_low = count;
+    } else {
+      high = middle;
+      at_high = count;
     }
-    (count > selected ? low : high) = middle;
   }
-  const uint32_t bits = static_cast<uint32_t>(low);
-  float least;
-  std::memcpy(&least, &bits, 4);
-  return least;
+  return {of_ordered(static_cast<uint32_t>(low)), share(selected - at_high, at_low - at_high)};
 }
 
 }  // namespace
@@ -761,7 +852,7 @@ double rarecall_pointwise(int32_t loss, const float* logits, const float* target
                                    : all_rows<GeneralizedRobust<false>>(problem, threads);
     case 7: return all_rows<Entropy>(problem, threads);
     case 8: return all_rows<Selected, true>(problem, threads);
-    case 9: return extras ? all_rows<Expected, true>(problem, threads) : all_rows<Expected>(problem, threads);
+    case 9: return all_rows<Expected>(problem, threads);
     case 10: return all_sides<Shifted>(problem, hard, threads);
     default: return std::numeric_limits<double>::quiet_NaN();
   }
@@ -847,6 +938,49 @@ void rarecall_ranking_gradient(int32_t kind, int32_t score, int32_t pairs, const
   }
 }
 
+// The cross-entropy of logits and of estimates against the known labels and against each other, and how far the
+// number of positives of either is from the expected one: both values, times the factor, and the gradients. Whether
+// the targets are labels; if not, there are none.
+int32_t rarecall_teach(const float* logits, const float* estimates, const float* targets, int64_t rows,
+                       int64_t columns, double expected, double factor, double* values, float* gradient,
+                       float* gradient_of_estimates, int32_t threads) {
+  std::vector<Taught> parts(rows);
+  const bool wanted = gradient && gradient_of_estimates;
+#pragma omp parallel num_threads(threads) if (rows * columns > WORTH_A_THREAD)
+  {
+    std::vector<float> unwanted(wanted ? 0 : 2 * columns);
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t place = row * columns;
+      float* tails = wanted ? gradient + place : unwanted.data();
+      float* others = wanted ? gradient_of_estimates + place : unwanted.data() + columns;
+      parts[row] = taught_row(logits + place, estimates + place, targets + place, columns, tails, others);
+    }
+  }
+  const double entries = static_cast<double>(rows) * columns;
+  double labels = 0;
+  for (const Taught& part : parts) labels += part.labels;
+  if (labels != entries) return 0;
+  float pushes[2];
+  for (int i = 0; i < 2; ++i) {
+    double loss = 0, positives = 0;
+    for (const Taught& part : parts) {
+      loss += part.losses[i];
+      positives += part.probabilities[i];
+    }
+    const double excess = (positives / rows - expected) / columns;
+    values[i] = factor * (loss / entries + excess * excess);
+    pushes[i] = static_cast<float>(2 * excess);
+  }
+  const float scale = static_cast<float>(factor / entries);
+#pragma omp parallel for schedule(static) num_threads(threads) if (rows * columns > WORTH_A_THREAD)
+  for (int64_t row = 0; row < (wanted ? rows : 0); ++row) {
+    const int64_t place = row * columns;
+    slopes_of_row(targets + place, columns, pushes, scale, gradient + place, gradient_of_estimates + place);
+  }
+  return 1;
+}
+
 // For each row, how much of each entry's absent term is among the `selected` largest: 1, a share if several are as
 // large as the least of them, or 0. Candidates are the known entries that are not wholly present. Returns the number of
 // rows with a known entry.
@@ -857,31 +991,24 @@ int64_t rarecall_select(const float* logits, const float* targets, int64_t rows,
   for (int64_t row = 0; row < rows; ++row) {
     const float *z = logits + row * columns, *y = targets + row * columns;
     float* own = chosen + row * columns;
-#pragma GCC ivdep
+    int32_t known = 0, soft = 0;
+#pragma omp simd reduction(+ : known, soft)
     for (int64_t c = 0; c < columns; ++c) {
-      const bool candidate = y[c] >= 0 && y[c] < 1;
-      const float logit = candidate ? z[c] : 0.0f;
-      const float loss = log_one_plus(exponential(-std::fabs(logit))) + (logit > 0 ? logit : 0.0f);
-      own[c] = candidate ? (1.0f - y[c]) * loss : -1.0f;
-    }
-    const float least = selected_least(own, columns, selected);
-    int32_t above = 0, level = 0, known = 0;
-#pragma omp simd reduction(+ : above, level, known)
-    for (int64_t c = 0; c < columns; ++c) {
-      above += own[c] > least ? 1 : 0;
-      level += own[c] == least ? 1 : 0;
       known += y[c] >= 0 ? 1 : 0;
+      soft += y[c] > 0 && y[c] < 1 ? 1 : 0;
     }
     with_known += known > 0;
-    const float share = static_cast<float>(static_cast<double>(selected - above) / level);
+    rank_row(z, y, columns, soft == 0, own);
+    const Selection of_row = largest_of(own, columns, selected);
+    const float limit = of_row.limit, share = of_row.share;
 #pragma GCC ivdep
-    for (int64_t c = 0; c < columns; ++c) own[c] = own[c] > least ? 1.0f : own[c] == least ? share : 0.0f;
+    for (int64_t c = 0; c < columns; ++c) own[c] = own[c] > limit ? 1.0f : own[c] == limit ? share : 0.0f;
   }
   return with_known;
 }
 
-// The sigmoids, unless `probabilities` is null, and their sum.
-double rarecall_probability(const float* logits, int64_t entries, float* probabilities, int32_t threads) {
+// The sum of the sigmoids.
+double rarecall_probability(const float* logits, int64_t entries, int32_t threads) {
   std::vector<double> totals((entries + CHUNK - 1) / CHUNK);
 #pragma omp parallel for schedule(static) num_threads(threads) if (entries > WORTH_A_THREAD)
   for (int64_t chunk = 0; chunk < (entries + CHUNK - 1) / CHUNK; ++chunk) {
@@ -894,7 +1021,6 @@ double rarecall_probability(const float* logits, int64_t entries, float* probabi
     }
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < length; ++i) sum += values[i];
-    if (probabilities) std::memcpy(probabilities + start, values, length * sizeof(float));
     totals[chunk] = sum;
   }
   return in_order(totals);

@@ -1,0 +1,242 @@
+"""Scores on one part of a labelled data set: of a model of ours, or read from a table that any model wrote.
+
+A model of ours brings its thresholds and its training counts. Scores from anywhere else bring neither: thresholds
+are then fitted on the validation rows that have scores, and tiers are counted on the data's own training rows.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rarecall import data, metrics
+from rarecall.data.features import without_unreadable
+from rarecall.data.scores import read_scores
+from rarecall.data.table import PARTS, LabelTable
+from rarecall.errors import DataError, ModelError, OptionError, listing, unknown_name
+from rarecall.inference.predictor import Predictor
+from rarecall.inference.run_folder import item_hash
+from rarecall.inference.scoring import score_table
+from rarecall.labels import PRESENT, count
+
+SCALES = {"probability": 0.5, "logit": 0.0, "rank": None}  # the threshold that each has by itself
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model's scores on one part of a data set, with what is needed to judge them.
+
+    Attributes:
+        table: the items that were scored, with their labels in the order of the scores.
+        part: its name, or `all`.
+        scores: (N, C), higher for what is more likely present.
+        scale: `logit`, `probability`, or `rank` for scores of which only the order says something.
+        thresholds: (C,), from which a class is decided; None where there was nothing to fit them on.
+        positives: (C,) of the training, which tell the tiers.
+        title: the loss, or the file.
+        notes: what a user should know.
+    """
+
+    table: LabelTable
+    part: str
+    scores: Tensor
+    scale: str
+    thresholds: Tensor | None
+    positives: np.ndarray
+    title: str
+    notes: list[str]
+
+    @property
+    def decided_at(self) -> Tensor | None:
+        """(C,) the fitted thresholds, else those of the scale; None where there is neither."""
+        half = SCALES[self.scale]
+        if self.thresholds is not None or half is None:
+            return self.thresholds
+        return torch.full((self.scores.shape[1],), half)
+
+    @property
+    def targets(self) -> Tensor:
+        """(N, C) labels."""
+        return torch.from_numpy(self.table.labels)
+
+    @property
+    def probabilities(self) -> Tensor | None:
+        """(N, C) from 0 to 1, where the scores are such or their logits."""
+        if self.scale == "rank":
+            return None
+        return self.scores.sigmoid() if self.scale == "logit" else self.scores
+
+
+def scored_by(predictor: Predictor, table: LabelTable, part: str | None = None) -> Scored:
+    """Score one part of a data set with a model of ours.
+
+    Args:
+        predictor: the model.
+        table: as it was loaded, with the model's classes in any order.
+        part: `train`, `val`, `test` or `all`; default: test, or everything if the data set has no split and is
+            not the one that the model was trained on.
+
+    Raises:
+        ModelError: other classes than the model's, or features where it takes images.
+        DataError: an empty part.
+    """
+    table = _with_classes_of(predictor, table)
+    table, part, notes = _part(predictor, table, part)
+    logits, _, unreadable = score_table(predictor.network, table, np.arange(len(table)))
+    if unreadable:
+        bad = listing([table.items[row] for row in unreadable], 3)
+        notes.append(f"{len(unreadable)} images cannot be read and are left out ({bad})")
+        readable = np.array([row not in unreadable for row in range(len(table))])
+        table, logits = table.select(readable), logits[torch.from_numpy(readable)]
+    positives = np.array([entry.positives for entry in predictor.card.classes])
+    title = predictor.card.training["loss"]
+    return Scored(table, part, logits, "logit", predictor.thresholds, positives, title, notes)
+
+
+def part_of(predictor: Predictor, table: LabelTable, part: str | None = None) -> str:
+    """The part of a data set that `scored_by` scores.
+
+    Raises:
+        OptionError: an unknown part.
+        ModelError: other classes than the model's, or features where it takes images.
+    """
+    table = _with_classes_of(predictor, table)
+    _check_part(part)
+    return part or ("test" if len(_with_split(predictor, table).part("test")) else "all")
+
+
+def scored_in(file: Path, table: LabelTable, part: str | None = None, *, scale: str = "probability") -> Scored:
+    """Read the scores that any model gave to one part of a data set.
+
+    Thresholds are fitted on the validation rows that have scores, if another part is judged.
+
+    Args:
+        file: as `data.read_scores` reads it.
+        table: the labelled data.
+        part: `train`, `val`, `test` or `all`; default: test, or everything if no test row has scores.
+        scale: `probability` (from 0 to 1, decided at 0.5), `logit` (decided at 0), or `rank`: only the order says
+            something, and nothing is decided without validation rows.
+
+    Raises:
+        OptionError: another part or scale.
+        DataError: the file does not fit the data, or its scores do not fit the scale.
+    """
+    if scale not in SCALES:
+        raise OptionError(f"--scale {scale}: {unknown_name('scale', scale, SCALES)}")
+    rows, values = read_scores(file, table)
+    scores = torch.from_numpy(values)
+    if scale == "probability" and not 0 <= scores.min() <= scores.max() <= 1:
+        raise DataError(
+            f"{file}: scores from {scores.min():g} to {scores.max():g} are no probabilities: "
+            "pass --scale logit, or --scale rank if only their order counts"
+        )
+    part = _part_of_scores(table, rows, part)
+    own = _in_part(table, rows, part)
+    wanted = np.arange(len(table)) if part == "all" else table.part(part)
+    train = table.part("train") if len(table.part("train")) else np.arange(len(table))
+    return Scored(
+        table=table.select(rows[own]),
+        part=part,
+        scores=scores[torch.from_numpy(own)],
+        scale=scale,
+        thresholds=_fitted(table.select(rows), scores, part),
+        positives=count(table.labels[train]).present,
+        title=file.name,
+        notes=_without_scores(table, np.setdiff1d(wanted, rows), len(wanted)),
+    )
+
+
+def _part_of_scores(table: LabelTable, rows: np.ndarray, part: str | None) -> str:
+    _check_part(part)
+    if part is None:
+        return "test" if _in_part(table, rows, "test").any() else "all"
+    if not _in_part(table, rows, part).any():
+        raise DataError(f"{table.source}: no row of the {part} part has scores: pass another --part, or --part all")
+    return part
+
+
+def _check_part(part: str | None) -> None:
+    if part not in (None, "all", *PARTS):
+        raise OptionError(f"--part {part}: choose train, val, test or all")
+
+
+def _in_part(table: LabelTable, rows: np.ndarray, part: str) -> np.ndarray:
+    """Which of some rows are in a part."""
+    return np.full(len(rows), True) if part == "all" else np.asarray(table.split[rows] == part)
+
+
+def _without_scores(table: LabelTable, missing: np.ndarray, of: int) -> list[str]:
+    names = listing([table.items[row] for row in missing.tolist()], 3)
+    return [f"{len(missing):,} of {of:,} items have no scores and are left out ({names})"] if len(missing) else []
+
+
+def _fitted(table: LabelTable, scores: Tensor, part: str) -> Tensor | None:
+    """Thresholds from the validation rows, unless these are judged themselves."""
+    rows = torch.from_numpy(table.part("val"))
+    targets = torch.from_numpy(table.labels)[rows]
+    if part in ("val", "all") or not (targets == PRESENT).any():
+        return None
+    return metrics.fit_thresholds(scores[rows], targets, shrinkage=metrics.SHRINKAGE)
+
+
+def _with_classes_of(predictor: Predictor, table: LabelTable) -> LabelTable:
+    """The table with its label columns in the order of the model's classes."""
+    names, own = predictor.names, [str(name) for name in table.names]
+    if set(names) != set(own):
+        missing, other = [name for name in names if name not in own], [name for name in own if name not in names]
+        differing = " and ".join(
+            f"{words} {listing(found, 3)}" for words, found in (("lacks", missing), ("adds", other)) if found
+        )
+        raise ModelError(
+            f"{table.source}: other classes than the model's: it {differing}: evaluate on data with the model's "
+            f"{len(names)} classes"
+        )
+    wanted = predictor.card.architecture.inputs
+    if predictor.takes_images != (table.features is None):
+        takes, has = ("images", "features") if predictor.takes_images else ("features", "images")
+        raise ModelError(f"{table.source}: has {has}, and the model takes {takes}")
+    if table.features is not None and table.features.shape[1:] != wanted:
+        raise ModelError(f"{table.source}: features {table.features.shape[1:]}, and the model takes {wanted}")
+    order = [own.index(name) for name in names]
+    return LabelTable(
+        table.items, names, np.ascontiguousarray(table.labels[:, order]), table.split, table.source, table.root,
+        table.features,
+    )  # fmt: skip
+
+
+def _part(predictor: Predictor, table: LabelTable, part: str | None) -> tuple[LabelTable, str, list[str]]:
+    """The rows to score, the name of their part, and what was left out.
+
+    On its own training data, a part that the data set does not bring is the one that training took.
+    """
+    name = part_of(predictor, table, part)
+    table = _with_split(predictor, table)
+    rows = np.arange(len(table)) if name == "all" else table.part(name)
+    if not len(rows):
+        raise DataError(f"{table.source}: no row is in the {name} part: pass another --part, or --part all")
+    table = table.select(rows)
+    notes = _seen_in_training(predictor, table, name)
+    if table.features is not None:
+        return table, name, notes
+    table, lost = without_unreadable(table)
+    return table, name, notes + lost
+
+
+def _with_split(predictor: Predictor, table: LabelTable) -> LabelTable:
+    known = predictor.card.data["fingerprint"] == table.fingerprint()
+    return data.complete_split(table)[0] if known else table
+
+
+def _seen_in_training(predictor: Predictor, table: LabelTable, part: str) -> list[str]:
+    """A sentence on items that the model was trained or its thresholds fitted on."""
+    known = predictor.card.data["fingerprint"] == table.fingerprint()
+    hashes = set(predictor.card.data["seen"].split())
+    seen = sum(item_hash(item) in hashes for item in table.items)
+    if not seen or (known and part == "test"):
+        return []
+    return [
+        f"{seen:,} of {len(table):,} items have the names of items that the model was trained or its thresholds were "
+        "fitted on: figures on them flatter it"
+    ]

@@ -1,0 +1,223 @@
+"""Tables of scores from anywhere: matched to labelled data, and judged."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from rarecall import data, metrics
+from rarecall.data.scores import read_scores
+from rarecall.data.table import LabelTable
+from rarecall.errors import DataError, OptionError
+from rarecall.inference import evaluate_scores, scored_in
+from rarecall.reports import run_page
+from tests.commands import assert_one_line, run_process
+
+NAMES = ["hat", "bag, small", "shoe"]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> LabelTable:
+    """A CSV with 60 images and a split, read."""
+    random = np.random.default_rng(0)
+    labels = (random.random((60, 3)) < 0.3).astype(int)
+    labels[5, 1] = -1
+    rows = {"image": [f"a/{row:02}.jpg" for row in range(60)], **dict(zip(NAMES, labels.T, strict=True))}
+    split = ["train"] * 20 + ["val"] * 20 + ["test"] * 20
+    (tmp_path / "photos").mkdir()
+    pl.DataFrame({**rows, "split": split}).write_csv(tmp_path / "photos/tags.csv")
+    return data.load(str(tmp_path / "photos/tags.csv"))
+
+
+@pytest.fixture
+def scores(table: LabelTable) -> np.ndarray:
+    """Probabilities that know a little."""
+    random = np.random.default_rng(1)
+    return np.clip(0.3 * (table.labels > 0) + 0.7 * random.random(table.labels.shape), 0, 1)
+
+
+def frame(table: LabelTable, scores: np.ndarray, prefix: str = "") -> pl.DataFrame:
+    """Rows in another order, and columns too."""
+    columns = {f"{prefix}{name}": scores[:, place] for place, name in enumerate(NAMES)}
+    return pl.DataFrame({"image": list(table.items), **dict(reversed(columns.items()))}).reverse()
+
+
+WRITERS = {
+    "csv": lambda f, p: f.write_csv(p),
+    "tsv": lambda f, p: f.write_csv(p, separator="\t"),
+    "parquet": lambda f, p: f.write_parquet(p),
+    "jsonl": lambda f, p: f.write_ndjson(p),
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "score:"])
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_kind_of_file_gives_the_same_scores(
+    table: LabelTable, scores: np.ndarray, tmp_path: Path, kind: str, prefix: str
+) -> None:
+    WRITERS[kind](frame(table, scores, prefix), file := tmp_path / f"s.{kind}")
+    rows, found = read_scores(file, table)
+    assert rows.tolist() == list(range(60))
+    np.testing.assert_array_equal(found, scores)
+
+
+def test_an_array_has_the_rows_of_the_data(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "s.npy", scores.astype(np.float32))
+    _, found = read_scores(tmp_path / "s.npy", table)
+    np.testing.assert_array_equal(found, scores.astype(np.float32))
+    np.save(tmp_path / "s.npy", scores[1:])
+    with pytest.raises(DataError, match=r"\(59, 3\), where .* has 60 items and 3 classes"):
+        read_scores(tmp_path / "s.npy", table)
+    np.save(tmp_path / "s.npy", np.array([{}] * 3, dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="cannot be read as an array"):
+        read_scores(tmp_path / "s.npy", table)
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda item, root: str(root / item),
+        lambda item, _: Path(item).name,
+        lambda item, _: f"elsewhere/{Path(item).name}",
+    ],
+    ids=["absolute", "name", "another folder"],
+)
+def test_items_are_found_by_their_file(table: LabelTable, scores: np.ndarray, tmp_path: Path, rename: object) -> None:
+    own = frame(table, scores)
+    own = own.with_columns(image=pl.Series([rename(item, tmp_path / "photos") for item in own["image"]]))
+    own.write_csv(tmp_path / "s.csv")
+    np.testing.assert_array_equal(read_scores(tmp_path / "s.csv", table)[1], scores)
+
+
+def test_rows_without_scores_are_left_out_and_named(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    own = frame(table, scores).filter(pl.col("image") != "a/41.jpg")
+    blank = pl.when(pl.col("image") == "a/42.jpg").then(None)
+    own.with_columns(blank.otherwise(pl.col(name)).alias(name) for name in NAMES).write_csv(tmp_path / "s.csv")
+    scored = scored_in(tmp_path / "s.csv", table)
+    assert (scored.part, len(scored.table)) == ("test", 18)
+    assert scored.notes == ["2 of 20 items have no scores and are left out (a/41.jpg, a/42.jpg)"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: f.drop("shoe"), "no column for 1 of the 3 classes of .*: shoe; it has"),
+        (lambda f: pl.concat([f, f.head(2)]), "2 items stand in more than one row: a/59.jpg, a/58.jpg"),
+        (lambda f: f.with_columns(image=pl.col("image").str.replace("a/07", "b/99")),
+         "1 of its 60 items are not in .*: b/99.jpg"),
+        (lambda f: f.with_columns(image=pl.lit("x") + pl.col("image").str.replace_all("[./]", "")),
+         "none of its items is in .*: it has xa59jpg, .* the data has a/00.jpg"),
+        (lambda f: f.with_columns(hat=pl.when(pl.col("image") == "a/03.jpg").then(float("nan")).otherwise("hat")),
+         "item 'a/03.jpg', class 'hat': the score is nan: every score must be a finite number"),
+        (lambda f: f.with_columns(hat=pl.when(pl.col("image") == "a/03.jpg").then(float("inf")).otherwise("hat")),
+         "item 'a/03.jpg', class 'hat': the score is inf"),
+        (lambda f: f.with_columns(hat=pl.col("hat").cast(pl.String).str.replace("^0.*", "high")),
+         "column \"hat\": 'high' is not a number"),
+        (lambda f: f.with_columns(hat=pl.col("hat") * 9),
+         "no probabilities: pass --scale logit, or --scale rank if only their order counts"),
+        (lambda f: f.with_columns(pl.lit(None, pl.Float64).alias(name) for name in NAMES), "no row has scores"),
+        (lambda f: f.drop("image"), "every column is a class: add a column with the items"),
+    ],
+)  # fmt: skip
+def test_a_file_that_does_not_fit_is_named(
+    table: LabelTable, scores: np.ndarray, tmp_path: Path, spoil: object, message: str
+) -> None:
+    spoil(frame(table, scores)).write_csv(tmp_path / "s.csv")
+    with pytest.raises(DataError, match=message) as caught:
+        scored_in(tmp_path / "s.csv", table)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_mistakes_are_named(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    frame(table, scores).write_csv(file := tmp_path / "s.csv")
+    with pytest.raises(OptionError, match="--scale chance: unknown scale 'chance'"):
+        scored_in(file, table, scale="chance")
+    with pytest.raises(OptionError, match="--part most: choose"):
+        scored_in(file, table, "most")
+    with pytest.raises(DataError, match="no such file"):
+        scored_in(tmp_path / "none.csv", table)
+    with pytest.raises(DataError, match=r"unknown suffix of a scores file '\.txt'"):
+        scored_in(tmp_path / "s.txt", table)
+    frame(table, scores).head(20).write_csv(file)
+    with pytest.raises(DataError, match="no row of the train part has scores"):
+        scored_in(file, table, "train")
+
+
+def test_thresholds_are_fitted_on_validation_alone(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    frame(table, scores).write_csv(file := tmp_path / "s.csv")
+    scored = scored_in(file, table)
+    rows = table.part("val")
+    expected = metrics.fit_thresholds(torch.from_numpy(scores[rows]), torch.from_numpy(table.labels[rows]), shrinkage=2)
+    assert torch.equal(scored.thresholds, expected)
+    assert scored.positives.tolist() == (table.labels[table.part("train")] > 0).sum(0).tolist()
+    assert scored_in(file, table, "all").thresholds is None
+    assert scored_in(file, table, "val").thresholds is None
+
+
+def test_figures_are_those_of_the_metrics(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    frame(table, scores).write_csv(file := tmp_path / "s.csv")
+    found = evaluate_scores(file, table)
+    rows = table.part("test")
+    own, targets = torch.from_numpy(scores[rows]), torch.from_numpy(table.labels[rows])
+    summary = found.summary
+    assert summary["metrics"]["ranking"]["map_class"] == pytest.approx(
+        100 * float(metrics.mean_average_precision(own, targets)), abs=1e-3
+    )
+    assert summary["metrics"]["half"]["macro_f1"] == pytest.approx(
+        100 * float(metrics.precision_recall_f1(own >= 0.5, targets, average="macro").f1), abs=1e-3
+    )
+    assert summary["metrics"]["probabilities"]["brier"] == pytest.approx(
+        100 * float(metrics.brier_score(own, targets).mean()), abs=1e-3
+    )
+    interval = summary["intervals"]["all"]
+    assert interval["low"] < summary["figures"]["map_class"] < interval["high"]
+    assert [row["class"] for row in summary["classes"]] == NAMES
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_the_order_of_logits_and_ranks_gives_the_same_ranking(
+    table: LabelTable, scores: np.ndarray, tmp_path: Path
+) -> None:
+    frame(table, scores).write_csv(tmp_path / "p.csv")
+    inside = np.clip(scores, 0.01, 0.99)
+    frame(table, np.log(inside / (1 - inside))).write_csv(tmp_path / "z.csv")
+    frame(table, inside).write_csv(tmp_path / "p.csv")
+    by_logit, by_rank, by_probability = (
+        evaluate_scores(tmp_path / f"{name}.csv", table, scale=scale).summary
+        for name, scale in (("z", "logit"), ("z", "rank"), ("p", "probability"))
+    )
+    assert by_logit["figures"] == by_rank["figures"] == by_probability["figures"]
+    assert by_logit["metrics"]["half"] == by_probability["metrics"]["half"]
+    assert set(by_rank["metrics"]) == {"ranking", "fitted"}
+    assert by_rank["figures_at_half"] is None
+
+
+def test_ranks_without_validation_rows_are_not_decided(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    frame(table, scores).write_csv(file := tmp_path / "s.csv")
+    found = evaluate_scores(file, table, "all", scale="rank")
+    assert set(found.summary["metrics"]) == {"ranking"}
+    assert "precision" not in found.summary["classes"][0]
+    page = run_page.render(found)
+    assert "Decisions" not in page
+    assert "Hits, false alarms" not in page
+
+
+def test_scores_are_evaluated_by_the_command(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    frame(table, scores).write_csv(tmp_path / "mine.csv")
+    done = run_process("evaluate", "mine.csv", "photos/tags.csv", "--resamples", "50", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "mine.csv on the test part, 20 items" in done.stdout
+    assert {path.name for path in (tmp_path / "mine-evaluation").iterdir()} == {
+        "evaluation.json", "classes.csv", "report.html",
+    }  # fmt: skip
+    page = (tmp_path / "mine-evaluation/report.html").read_text()
+    assert "bag, small" in page
+    assert "How it was made" not in page
+    np.save(tmp_path / "mine.npy", scores)
+    other = run_process("evaluate", "mine.npy", "photos/tags.csv", cwd=tmp_path)
+    assert_one_line(other, "mine-evaluation: holds the evaluation of mine.csv", "pass another --out")
+    run = run_process("evaluate", "photos", "photos/tags.csv", "--scale", "logit", cwd=tmp_path)
+    assert_one_line(run, "--scale logit", "leave it out")
