@@ -23,7 +23,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MultilabelAveragePrecision
 
 from rarecall.errors import DataError, OptionError, RarecallError, ShapeError
-from rarecall.metrics import _collector
+from rarecall.metrics import _rows
 from rarecall.metrics._collector import Collector
 from rarecall.metrics._ranking import mean_average_precision
 
@@ -72,7 +72,7 @@ def no_type_checker():
 @pytest.fixture(params=PLACES)
 def options(request, tmp_path, monkeypatch):
     """Where the rows are kept, with copies made in small blocks."""
-    monkeypatch.setattr(_collector, "BLOCK", 64)
+    monkeypatch.setattr(_rows, "BLOCK", 64)
     return {"RAM": {}, "past the limit": {"memory_limit": 300}, "folder": {"folder": tmp_path / "rows"}}[request.param]
 
 
@@ -226,7 +226,7 @@ def test_it_lives_in_a_collection_of_metrics():
 
 
 def test_ram_stays_at_the_limit(monkeypatch):
-    monkeypatch.setattr(_collector, "BLOCK", 2**16)
+    monkeypatch.setattr(_rows, "BLOCK", 2**16)
     limit, size, classes = 2**20, 256, 100
     data = sample(size, classes)
     collector = Collector(classes, memory_limit=limit)
@@ -403,7 +403,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_collector.npy, "write_array_header_1_0", full)
+        patch.setattr(_rows.npy, "write_array_header_1_0", full)
         with pytest.raises(OSError, match="No space"):
             fill(collector, data, order=range(8, 10))
     assert Collector(CLASSES, folder=tmp_path).seen().tolist() == list(range(8))
@@ -533,7 +533,7 @@ LEFT: list[Collector] = []  # what lives until the process ends
 def one_of_two(rank: int, home: Path) -> None:
     """One process of a distributed run over 21 items, of which the second process gets one as padding."""
     torch.set_num_threads(1)
-    _collector.BLOCK = 64  # a few rows at a time, and not equally many blocks in both processes
+    _rows.BLOCK = 64  # a few rows at a time, and not equally many blocks in both processes
     dist.init_process_group("gloo", init_method=f"file://{home}/meeting", rank=rank, world_size=RANKS)
     tempfile.tempdir = str(home / "temporary")
     LEFT.append(fill(Collector(CLASSES, memory_limit=0), sample()))

@@ -1,14 +1,18 @@
 """The page: complete, self-contained, and the same for the same results."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import polars as pl
 import pytest
 from rich.console import Console
 
 from rarecall import data, studies
-from rarecall.reports import figures, page, terminal
+from rarecall.reports import figures, page, ranks_page, terminal
+from rarecall.studies import results as study_results
+from tests.commands import assert_one_line, run_process
 
 HOSTILE = '<script>alert("x")</script>'
 
@@ -116,3 +120,53 @@ def test_narrow_figures_are_for_narrow_screens_alone(html: str) -> None:
     everywhere = re.sub(r"@media[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", style[1])
     assert ".narrow { display: none; }" in everywhere
     assert ".wide" not in everywhere
+
+
+# --- several studies ---------------------------------------------------------------------------------------------
+
+
+def write_study(out: Path, source: str, figures: dict[str, float], tail: bool = True) -> None:
+    """A finished study's results, of which only what a ranking reads is filled."""
+    groups = {"all": 5, **({"tail": 2} if tail else {})}
+    entries = [
+        {"loss": loss, "figures": {"map_class": {"mean": value}, "map_tail": {"mean": value - 10}}}
+        for loss, value in figures.items()
+    ]
+    summary = dict.fromkeys(study_results._KEYS, None) | {
+        "format": 1, "losses": list(figures), "counted_classes": groups, "tuned": entries, "data": {"source": source},
+    }  # fmt: skip
+    out.mkdir()
+    (out / "study.json").write_text(json.dumps({"format": 1}))
+    (out / "summary.json").write_text(json.dumps(summary))
+    pl.DataFrame({"loss": list(figures)}).write_parquet(out / "results.parquet")
+
+
+def studies_of(tmp_path: Path) -> list[str]:
+    table = {"voc $x": (50.0, 47.0, 45.0), "coco": (62.0, 60.0, 61.0), "wider": (41.0, 40.0, 38.0)}
+    for name, row in table.items():
+        write_study(tmp_path / name, name, dict(zip(("two-way", "focal", "bce"), row, strict=True)), name != "coco")
+    return list(table)
+
+
+def test_losses_are_ranked_over_the_data_sets_of_several_studies(tmp_path: Path) -> None:
+    names = studies_of(tmp_path)
+    (ranking,) = ranks_page.rank([studies.Results.read(tmp_path / name) for name in names])  # coco has no tail
+    assert ranking.ranks.methods == ("two-way", "focal", "bce")
+    assert ranking.ranks.average_ranks == pytest.approx((1.0, 7 / 3, 8 / 3))
+    done = run_process("report", *names, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "two-way has the best average rank: 1.00 (focal 2.33, bce 2.67)" in " ".join(done.stdout.split())
+    page = (tmp_path / "rarecall-ranks.html").read_text()
+    assert "voc $x" in page
+    assert "critical difference" in page
+    assert "<script" not in page
+
+
+def test_studies_that_cannot_be_ranked_are_named(tmp_path: Path) -> None:
+    studies_of(tmp_path)
+    write_study(tmp_path / "again", "coco", {"two-way": 1.0, "focal": 2.0})
+    write_study(tmp_path / "other", "nus", {"two-way": 1.0, "ldam": 2.0})
+    assert_one_line(run_process("report", "coco", "again", cwd=tmp_path), "coco: two studies of the same data")
+    assert_one_line(run_process("report", "coco", "other", cwd=tmp_path), "have two-way in common: 2 losses or more")
+    assert_one_line(run_process("report", "coco", "--out", "x.html", cwd=tmp_path), "--out x.html: is for several")
+    assert_one_line(run_process("report", "coco", "none", cwd=tmp_path), "none: ")

@@ -23,6 +23,7 @@ __all__ = [
     "metrics",
     "models",
     "reports",
+    "statistics",
     "studies",
     "training",
 ]

@@ -5,12 +5,9 @@ they outgrow the limit, or at once where a folder is given. A shard has one writ
 so a folder of shards is the state of every process that writes to it, and nothing has to be locked or repaired.
 """
 
-import os
 import shutil
 import tempfile
-import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, Self
@@ -19,23 +16,31 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from jaxtyping import Float, Int, Int8, Int64, Shaped
-from numpy.lib import format as npy
-from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
 from rarecall.errors import DataError, OptionError, RarecallError, ShapeError, listing
-from rarecall.files import replacing
 from rarecall.metrics._ranking import mean_average_precision
+from rarecall.metrics._rows import (
+    SHARD,
+    STORED,
+    Rows,
+    append_rows,
+    check_alike,
+    classes_of,
+    existing,
+    in_order,
+    is_numbered,
+    load_shard,
+    new_shard,
+    pack,
+    pieces,
+    type_name,
+    unpack,
+)  # fmt: skip
 from rarecall.metrics._shared import check_inputs
 
-Rows = NDArray[np.void]
 Summary = Callable[[Tensor, Tensor], dict[str, float]]
-
-SHARD = "*.rows.npy"
-BLOCK = 2**24  # bytes that are copied or sent at a time
-# NumPy has no bfloat16: its bits are kept as integers, which scores never are.
-STORED = {torch.float16: "<f2", torch.bfloat16: "<i2", torch.float32: "<f4", torch.float64: "<f8"}
 
 
 def mean_average_precisions(scores: Tensor, targets: Tensor) -> dict[str, float]:
@@ -111,7 +116,7 @@ class Collector(Metric):
                 raise OptionError(f"{name} is {value}: it must be {least} or more")
         super().__init__(**options)
         self.classes, self.items, self.memory_limit, self.summary = classes, items, memory_limit, summary
-        self.folder = None if folder is None else _existing(Path(folder))
+        self.folder = None if folder is None else existing(Path(folder))
         self._temporary: Path | None = None  # made when rows outgrow the limit and no folder is given
         self._merged: list[Path] = []  # folders of others, read only
         self._shards: list[Path] = [] if self.folder is None else sorted(self.folder.glob(SHARD))  # `reset` deletes
@@ -140,7 +145,7 @@ class Collector(Metric):
         if empty or not merged:
             where = listing(empty) or "no folder"
             raise DataError(f"{where}: no collected rows there: pass folders that a Collector has written to")
-        collector = cls(_classes(_load(next(merged[0].glob(SHARD)))), **options)
+        collector = cls(classes_of(load_shard(next(merged[0].glob(SHARD)))), **options)
         collector._merged = merged
         collector._row_type = collector._parts()[0].dtype
         return collector
@@ -166,7 +171,7 @@ class Collector(Metric):
             check_inputs("scores", scores, targets)
             self._check_scores(scores)
             numbers = self._numbered(len(scores)) if indices is None else self._checked(indices, len(scores))
-            rows = _packed(scores, targets, numbers)
+            rows = pack(scores, targets, numbers)
             self._add(rows if self.items is None else rows[rows["index"] < self.items])
         except ShapeError as error:
             raise ShapeError(f"batch {self.update_count}: {error}") from None
@@ -198,7 +203,7 @@ class Collector(Metric):
         parts = self._parts_of_all()
         if not parts:
             return torch.empty(0, self.classes), torch.empty(0, self.classes, dtype=torch.int8), torch.arange(0)
-        return _unpacked(_ordered(parts, self.memory_limit // 2, self.folder))
+        return unpack(in_order(parts, self.memory_limit // 2, self.folder))
 
     def seen(self) -> Int64[Tensor, " items"]:
         """Indices, ascending, of the items that are here already: what a loop that is continued can skip.
@@ -206,7 +211,7 @@ class Collector(Metric):
         With a folder they are those of every process that writes to it. Without indices they count arrivals.
         """
         index = np.concatenate([np.empty(0, np.int64), *(part["index"] for part in self._parts())])
-        return torch.from_numpy(np.unique(index)) if _is_numbered(index) else torch.arange(len(index))
+        return torch.from_numpy(np.unique(index)) if is_numbered(index) else torch.arange(len(index))
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
         """Add the rows of another collector; items that are here already are not counted again.
@@ -221,7 +226,7 @@ class Collector(Metric):
             raise OptionError(f"merge_state: {incoming_state.classes} classes into {self.classes}, must be equal")
         self._computed: Any = None
         if self.folder is None or self.folder != incoming_state.folder:  # else all is here already
-            for rows in _pieces(incoming_state._parts()):
+            for rows in pieces(incoming_state._parts()):
                 self._add(rows)
 
     def reset(self) -> None:
@@ -284,7 +289,7 @@ class Collector(Metric):
 
     def _add(self, rows: Rows) -> None:
         if self._row_type and self._row_type != rows.dtype:
-            here, before = _type_name(rows.dtype), _type_name(self._row_type)
+            here, before = type_name(rows.dtype), type_name(self._row_type)
             raise ShapeError(f"scores are {here}, those before {before}: pass one type")
         if len(rows):
             self._row_type = rows.dtype
@@ -296,10 +301,10 @@ class Collector(Metric):
     def _write(self) -> None:
         if not self._shard:
             first = self._blocks.pop(0)
-            self._shard, self._written = _new_shard(self._home(), first), len(first)
+            self._shard, self._written = new_shard(self._home(), first), len(first)
             self._shards.append(self._shard)
         if self._blocks:
-            self._written = _append(self._shard, self._blocks, self._written)
+            self._written = append_rows(self._shard, self._blocks, self._written)
         self._blocks, self._bytes = [], 0
 
     def _home(self) -> Path:
@@ -314,8 +319,8 @@ class Collector(Metric):
     def _parts(self) -> list[Rows]:
         """All rows that this process can see, as memory-mapped shards and blocks in RAM."""
         folders = [*self._merged, *(folder for folder in (self.folder, self._temporary) if folder)]
-        shards = [_load(shard) for folder in folders for shard in sorted(folder.glob(SHARD))]
-        _check_alike(shards + self._blocks, self.classes)
+        shards = [load_shard(shard) for folder in folders for shard in sorted(folder.glob(SHARD))]
+        check_alike(shards + self._blocks, self.classes)
         return shards + self._blocks
 
     # --- several processes ------------------------------------------------------------------------------------
@@ -347,127 +352,8 @@ class Collector(Metric):
     def _parts_sent(self) -> list[Rows]:
         """The rows of all processes, block by block, spilled where they exceed the limit."""
         everything = Collector(self.classes, memory_limit=self.memory_limit)
-        blocks = _pieces(self._parts())
+        blocks = pieces(self._parts())
         while received := [rows for rows in self._from_all(next(blocks, None)) if rows is not None]:
             for rows in received:
                 everything._add(rows)
         return everything._parts()
-
-
-# --- rows -----------------------------------------------------------------------------------------------------
-
-
-def _packed(scores: Tensor, targets: Tensor, numbers: Tensor) -> Rows:
-    shape = (scores.shape[1],)
-    fields = [("index", "<i8"), ("scores", STORED[scores.dtype], shape), ("targets", "i1", shape)]
-    rows = np.zeros(len(scores), np.dtype(fields, align=True))  # aligned, so that a column can be a tensor
-    scores = scores.detach().cpu()
-    rows["index"] = numbers.cpu().numpy()
-    rows["scores"] = (scores.view(torch.int16) if scores.dtype == torch.bfloat16 else scores).numpy()
-    rows["targets"] = targets.to("cpu", torch.int8).numpy()
-    return rows
-
-
-def _unpacked(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
-    scores, index = torch.from_numpy(rows["scores"]), torch.from_numpy(rows["index"])
-    scores = scores.view(torch.bfloat16) if scores.dtype == torch.int16 else scores
-    return scores, torch.from_numpy(rows["targets"]), index if _is_numbered(rows["index"]) else torch.arange(len(rows))
-
-
-def _ordered(parts: list[Rows], limit: int, folder: Path | None) -> Rows:
-    """Each item once, its first copy, in the order of the indices."""
-    index = np.concatenate([part["index"] for part in parts])
-    first = np.unique(index, return_index=True)[1] if _is_numbered(index) else np.arange(len(index))
-    if len(parts) == 1 and parts[0].nbytes > limit and np.array_equal(first, np.arange(len(index))):
-        return parts[0]  # already a file in order
-    place = np.full(len(index), -1)
-    place[first] = np.arange(len(first))
-    ordered, start = _room(len(first), parts[0].dtype, limit, folder), 0
-    for rows in _pieces(parts):
-        places = place[start : start + len(rows)]
-        ordered[places[places >= 0]] = rows[places >= 0]
-        start += len(rows)
-    return ordered
-
-
-def _room(count: int, row_type: np.dtype[np.void], limit: int, folder: Path | None) -> Rows:
-    """An array in RAM, or beyond the limit in a file without a name, which goes with the array."""
-    size = count * row_type.itemsize
-    if size <= limit:
-        return np.empty(count, row_type)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        for start in range(0, size, BLOCK):  # a full disk is an error here, and would be a crash once mapped
-            file.write(bytes(min(BLOCK, size - start)))
-        file.flush()
-        return np.asarray(np.memmap(file, row_type, "r+", shape=(count,)))
-
-
-def _pieces(parts: Iterable[Rows]) -> Iterator[Rows]:
-    for part in parts:
-        step = max(BLOCK // part.dtype.itemsize, 1)
-        yield from (part[start : start + step] for start in range(0, len(part), step))
-
-
-def _is_numbered(index: NDArray[np.int64]) -> bool:
-    numbered = index >= 0
-    if numbered.any() and not numbered.all():
-        raise DataError("some batches came with indices and some without: pass them with all batches or with none")
-    return not len(index) or bool(numbered[0])
-
-
-def _classes(rows: Rows) -> int:
-    return int(rows.dtype["scores"].shape[0])
-
-
-def _type_name(row_type: np.dtype[np.void]) -> str:
-    return str(row_type["scores"].base).replace("int16", "bfloat16")
-
-
-def _check_alike(parts: list[Rows], classes: int) -> None:
-    kinds = sorted({f"{_classes(part)} classes in {_type_name(part.dtype)}" for part in parts})
-    if len(kinds) > 1:
-        raise DataError(f"the rows differ: {' and '.join(kinds)}: collect in one type, or in separate folders")
-    if parts and _classes(parts[0]) != classes:
-        raise DataError(f"the rows are of {kinds[0]}, not of {classes} classes: pass another folder")
-
-
-# --- shards ---------------------------------------------------------------------------------------------------
-
-
-def _existing(folder: Path) -> Path:
-    if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder}: is a file: pass a folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _new_shard(folder: Path, rows: Rows) -> Path:
-    """A file that no other process writes to; their order is that in which they were begun."""
-    shard = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}{SHARD[1:]}"
-    with replacing(shard) as part, part.open("wb") as file:
-        np.save(file, rows)
-    return shard
-
-
-def _append(shard: Path, blocks: list[Rows], written: int) -> int:
-    """Add rows after those written; they count from the moment that the header, which has room for it, says so."""
-    with shard.open("r+b", buffering=0) as file:
-        npy.read_magic(file)
-        npy.read_array_header_1_0(file)
-        file.seek(written * blocks[0].itemsize, os.SEEK_CUR)
-        for rows in blocks:
-            rows.tofile(file)
-            written += len(rows)
-        file.seek(0)
-        npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(blocks[0]) | {"shape": (written,)})
-    return written
-
-
-def _load(shard: Path) -> Rows:
-    try:
-        rows = np.asarray(np.load(shard, mmap_mode="c"))
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{shard}: is damaged ({error}): remove it and collect its items again") from None
-    if rows.dtype.names != ("index", "scores", "targets"):
-        raise DataError(f"{shard}: holds no collected rows: pass another folder")
-    return rows

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -32,6 +32,9 @@ from rarecall.reports.wording import (
     number,
 )  # fmt: skip
 from rarecall.training import Silent
+
+if TYPE_CHECKING:
+    from rarecall.reports.ranks_page import Ranking
 
 MOST_CLASSES = 40
 SEVERITY_STYLES = {"error": "bold red", "warning": "yellow", "advice": "cyan"}
@@ -161,6 +164,17 @@ def print_leaderboard(summary: dict[str, Any], console: Console) -> None:
         table.add_row(escape(entry["loss"]), *behind, f"{entry['rate']:g}")
     console.print(table, "")
     for sentence in summary["verdict"]:
+        console.print("• " + escape(sentence))
+
+
+def print_ranks(ranking: "Ranking", console: Console) -> None:
+    """The mAP of each loss on each data set, the average ranks, and what they say."""
+    table = _table(f"test mAP of {ranking.words}, %", ["data set", *map(escape, ranking.ranks.methods)])
+    for name, row in ranking.rows.items():
+        table.add_row(escape(name), *map(number, row.values()))
+    table.add_row("average rank", *(f"{rank:.2f}" for rank in ranking.ranks.average_ranks))
+    console.print("", table, "")
+    for sentence in ranking.ranks.verdict:
         console.print("• " + escape(sentence))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import special, stats
 
-from rarecall.errors import OptionError, ShapeError
+from rarecall.errors import OptionError, ShapeError, listing
 from rarecall.statistics._shared import LEVEL, check_share
 
 Table = Float[np.ndarray, "datasets methods"]
@@ -41,6 +41,23 @@ class Ranks:
     level: float
     critical_difference: float
     groups: tuple[tuple[str, ...], ...]
+
+    @property
+    def verdict(self) -> list[str]:
+        """Sentences: the best rank, whether Friedman's test tells the methods apart, and whom the best beats."""
+        best, *others = sorted(zip(self.average_ranks, self.methods, strict=True))
+        ranks = ", ".join(f"{name} {rank:.2f}" for rank, name in others)
+        first = f"Over {self.datasets} data sets, {best[1]} has the best average rank: {best[0]:.2f} ({ranks})."
+        told = self.f_p_value < self.level
+        second = f"Friedman's test {'tells' if told else 'does not tell'} the methods apart (p = {self.f_p_value:.2g})."
+        if not told:
+            return [first, second]
+        beaten = [name for rank, name in others if rank - best[0] > self.critical_difference]
+        level = [name for rank, name in others if rank - best[0] <= self.critical_difference]
+        third = f"With a critical difference of {self.critical_difference:.2f}"
+        parts = [f"{best[1]} beats {listing(beaten)}"] if beaten else []
+        parts += [f"{best[1]} is not distinguishable from {listing(level)}"] if level else []
+        return [first, second, f"{third}, {' and '.join(parts)}."]
 
 
 def friedman_nemenyi(
@@ -77,6 +94,8 @@ def friedman_nemenyi(
     ([1.0, 2.33, 2.67], 4.67)
     >>> found.groups
     (('a', 'b', 'c'),)
+    >>> found.verdict[0]
+    'Over 3 data sets, a has the best average rank: 1.00 (b 2.33, c 2.67).'
 
     Reference: J. Demšar, Statistical comparisons of classifiers over multiple data sets, JMLR 7, 2006, section 3.2.
     """
