@@ -136,7 +136,7 @@ def write_study(out: Path, source: str, figures: dict[str, float], tail: bool = 
         "format": 1, "losses": list(figures), "counted_classes": groups, "tuned": entries, "data": {"source": source},
     }  # fmt: skip
     out.mkdir()
-    (out / "study.json").write_text(json.dumps({"format": 1}))
+    (out / "study.json").write_text(json.dumps({"format": 1, "study": {}}))
     (out / "summary.json").write_text(json.dumps(summary))
     pl.DataFrame({"loss": list(figures)}).write_parquet(out / "results.parquet")
 

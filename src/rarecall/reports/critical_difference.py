@@ -10,7 +10,9 @@ from rarecall.statistics import Ranks
 _TEXT = "#222222"
 _BAR = "#D55E00"
 _ROW = 0.26  # inches
-_LONGEST = 32
+_LETTER = 0.074  # inches, of a name's letters on average
+_RANK = 9  # letters that a method's rank and the line to it take
+_MOST = 0.41  # of the width, for the names on each side
 
 
 def critical_difference(ranks: Ranks, width: float = 9.2) -> Figure:
@@ -25,20 +27,22 @@ def critical_difference(ranks: Ranks, width: float = 9.2) -> Figure:
 
     Reference: J. Demšar, Statistical comparisons of classifiers over multiple data sets, JMLR 7, 2006, figure 1.
     """
+    longest = int(_MOST * width / _LETTER) - _RANK
     order = sorted(range(len(ranks.methods)), key=lambda place: ranks.average_ranks[place])
-    names = [(ranks.methods[place], ranks.average_ranks[place]) for place in order]
+    names = [(_shortened(ranks.methods[place], longest), ranks.average_ranks[place]) for place in order]
     left = (len(names) + 1) // 2
     first_row = 1.0 + 0.5 * len(ranks.groups)
     bottom = first_row + left
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, _ROW * (bottom + 3.4)))
+        figure = Figure(figsize=(width, _ROW * (bottom + 4.1)))
         axes = figure.add_axes((0, 0, 1, 1))
-        # The names take a third of the width on each side.
         span = len(names) - 1
-        axes.set_xlim(1 - span, len(names) + span)
-        axes.set_ylim(bottom + 0.2, -3.2)
+        side = _LETTER * (max(len(name) for name, _ in names) + _RANK)
+        margin = span * side / (width - 2 * side)
+        axes.set_xlim(1 - margin, len(names) + margin)
+        axes.set_ylim(bottom + 0.2, -3.9)
         axes.axis("off")
-        _scale(axes, len(names))
+        _scale(axes, len(names), step=1 + len(names) // int(1.6 * width))
         _ruler(axes, ranks)
         _bars(axes, ranks)
         for row, (name, rank) in enumerate(names[:left]):
@@ -48,24 +52,24 @@ def critical_difference(ranks: Ranks, width: float = 9.2) -> Figure:
     return figure
 
 
-def _scale(axes: Axes, methods: int) -> None:
+def _scale(axes: Axes, methods: int, step: int) -> None:
     axes.plot([1, methods], [0, 0], color=_TEXT, linewidth=1)
     for rank in range(1, methods + 1):
         axes.plot([rank, rank], [0, -0.3], color=_TEXT, linewidth=1)
-        axes.text(rank, -0.5, str(rank), ha="center", va="bottom", color=_TEXT)
+        if (rank - 1) % step == 0:
+            axes.text(rank, -0.5, str(rank), ha="center", va="bottom", color=_TEXT)
 
 
 def _ruler(axes: Axes, ranks: Ranks) -> None:
-    """The critical difference itself, above the scale; a difference wider than the scale is only told."""
+    """The critical difference itself, above the scale; one wider than the scale is only told."""
     words = f"critical difference {ranks.critical_difference:.2f} (level {ranks.level:g})"
+    axes.text((1 + len(ranks.methods)) / 2, -3.1, words, ha="center", va="center", color=_TEXT, fontsize=9)
     end = 1 + ranks.critical_difference
     if end > len(ranks.methods):
-        axes.text((1 + len(ranks.methods)) / 2, -2.2, words, ha="center", va="center", color=_TEXT)
         return
     axes.plot([1, end], [-2.2, -2.2], color=_TEXT, linewidth=1.5)
     for at in (1, end):
         axes.plot([at, at], [-2.4, -2.0], color=_TEXT, linewidth=1.5)
-    axes.text(end + 0.02 * len(ranks.methods), -2.2, words, ha="left", va="center", color=_TEXT)
 
 
 def _bars(axes: Axes, ranks: Ranks) -> None:
@@ -80,7 +84,10 @@ def _bars(axes: Axes, ranks: Ranks) -> None:
 def _method(axes: Axes, name: str, rank: float, row: float, edge: float, side: str) -> None:
     """A line from the rank down to the name at the edge."""
     axes.plot([rank, rank, edge], [0, row, row], color="#777777", linewidth=1)
-    shown = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
-    shown = shown.replace("$", r"\$")  # which would begin a formula
+    shown = name.replace("$", r"\$")  # which would begin a formula
     words = f"{shown}  {rank:.2f} " if side == "right" else f" {rank:.2f}  {shown}"
     axes.text(edge, row, words, ha=side, va="center", color=_TEXT, fontsize=9)
+
+
+def _shortened(name: str, longest: int) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"
