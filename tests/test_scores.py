@@ -12,7 +12,8 @@ from rarecall import data, metrics
 from rarecall.data.scores import read_scores
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError
-from rarecall.inference import evaluate_scores, scored_in
+from rarecall.inference import evaluate_scores, judge, scored_in
+from rarecall.labels import Counts, prevalence_tiers
 from rarecall.reports import run_page
 from tests.commands import assert_one_line, run_process
 
@@ -221,3 +222,24 @@ def test_scores_are_evaluated_by_the_command(table: LabelTable, scores: np.ndarr
     assert_one_line(other, "mine-evaluation: holds the evaluation of mine.csv", "pass another --out")
     run = run_process("evaluate", "photos", "photos/tags.csv", "--scale", "logit", cwd=tmp_path)
     assert_one_line(run, "--scale logit", "leave it out")
+
+
+def test_tiers_may_go_by_prevalence(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    frame(table, scores).write_csv(file := tmp_path / "s.csv")
+    scored = scored_in(file, table)
+    found = judge(scored, tiers="prevalence", resamples=0).summary
+    shares = [(scored.table.labels == 1).sum(0) / (scored.table.labels >= 0).sum(0)]
+    expected = ["common" if share > 0.2 else "medium" for share in shares[0]]
+    assert [row["tier"] for row in found["classes"]] == expected
+    assert "map_common" in found["metrics"]["ranking"]
+    assert "map_tail" not in found["metrics"]["ranking"]
+    assert found["intervals"] == {}
+    with pytest.raises(OptionError, match="--tiers sizes: unknown tiers 'sizes'"):
+        judge(scored, tiers="sizes")
+
+
+def test_prevalence_tiers_have_the_limits_of_their_paper() -> None:
+    present = np.array([201, 200, 10, 9, 0, 0])
+    absent = np.array([799, 800, 990, 991, 5, 0])
+    found = prevalence_tiers(Counts(present, absent, np.zeros(6, int)))
+    assert found == ["common", "medium", "medium", "rare", "rare", "rare"]

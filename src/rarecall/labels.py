@@ -4,6 +4,7 @@ A label is 1 (present), 0 (absent) or -1 (unknown), everywhere in the library. A
 item and one column per class, (N, C) int8. Nothing turns unknown into absent unless it is asked to by name.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ LabelMatrix = Int8[np.ndarray, "samples classes"]
 HEAD_POSITIVES = 100
 MEDIUM_POSITIVES = 20
 TIERS = ("head", "medium", "tail")
+COMMON_SHARE, RARE_SHARE = 0.2, 0.01
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,20 @@ def tiers(positives: Int[np.ndarray, " classes"]) -> list[str]:
     return ["head" if n >= HEAD_POSITIVES else "medium" if n >= MEDIUM_POSITIVES else "tail" for n in positives]
 
 
+def prevalence_tiers(counts: Counts) -> list[str]:
+    """Common (present in more than 20 % of the known labels), medium (1 to 20 %) or rare (below 1 %) for each class.
+
+    The limits are those of El Mir's tiers of pedestrian attributes (arXiv 2606.14770, 2026); the number of items
+    does not enter. A class of which nothing is known is rare.
+
+    >>> prevalence_tiers(count(np.array([[1, 0], [0, 0], [-1, 0]], np.int8)))
+    ['common', 'rare']
+    """
+    known = np.maximum(counts.present + counts.absent, 1)
+    shares = (counts.present / known).tolist()
+    return ["common" if share > COMMON_SHARE else "medium" if share >= RARE_SHARE else "rare" for share in shares]
+
+
 def measured_groups(
     targets: LabelMatrix, train_positives: Int[np.ndarray, " classes"]
 ) -> dict[str, Int[np.ndarray, " members"]]:
@@ -57,8 +73,17 @@ def measured_groups(
     >>> measured_groups(np.array([[1, 0, 1]], np.int8), np.array([100, 30, 5]))
     {'all': array([0, 2]), 'head': array([0]), 'tail': array([2])}
     """
+    return groups_of(targets, tiers(train_positives))
+
+
+def groups_of(targets: LabelMatrix, tier: Sequence[str]) -> dict[str, Int[np.ndarray, " members"]]:
+    """Class numbers of all classes that have a positive in `targets`, and of those of each tier; empty ones left out.
+
+    >>> groups_of(np.array([[1, 0, 1]], np.int8), ["common", "rare", "rare"])
+    {'all': array([0, 2]), 'common': array([0]), 'rare': array([2])}
+    """
     measured = (targets == PRESENT).any(0)
-    tier = np.array(tiers(train_positives))
     members = {"all": np.flatnonzero(measured)}
-    members |= {name: np.flatnonzero(measured & (tier == name)) for name in TIERS}
+    names = [name for name in ("head", "common", "medium", "tail", "rare") if name in tier]
+    members |= {name: np.flatnonzero(measured & (np.array(tier) == name)) for name in names}
     return {name: rows for name, rows in members.items() if len(rows)}

@@ -43,6 +43,13 @@ def evaluate(
     resamples: Annotated[
         int | None, typer.Option(min=0, help="Resamples of the items, for the intervals; 0 for none. Default 1000.")
     ] = None,
+    tiers: Annotated[
+        str | None,
+        typer.Option(
+            help="`counts` (default): head, medium and tail by positives in training; `prevalence`: common (over "
+            "20 %), medium and rare (below 1 %) by the share of positives here."
+        ),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Measure a model, or scores from anywhere else, on labelled data: every figure, every class, and a page.
@@ -56,7 +63,7 @@ def evaluate(
     out = out or (model / "evaluation" if model.is_dir() else model.with_name(f"{model.stem}-evaluation"))
     EVALUATION.check(out)
     scored, card = _score(model, load_table, part, scale, device, out)
-    found = judge(scored, **_options.given(resamples=resamples))
+    found = judge(scored, **_options.given(resamples=resamples, tiers=tiers))
     for note in found.summary["notes"]:
         _options.say("warning", note)
     terminal.print_evaluation(found.summary, _options.output)

@@ -1,6 +1,6 @@
 """How good scores are: every figure, with intervals, and class by class."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rarecall import metrics, statistics
+from rarecall import labels, metrics, statistics
 from rarecall.data.table import LabelTable
-from rarecall.errors import DataError
+from rarecall.errors import DataError, OptionError, unknown_name
 from rarecall.inference.predictor import Predictor
 from rarecall.inference.run_folder import percent
 from rarecall.inference.scored import SCALES, Scored, scored_by, scored_in
-from rarecall.labels import count, measured_groups, tiers
 
 GAIN_FOLDS = 5
+TIERS = ("counts", "prevalence")
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,21 @@ def evaluate_scores(
     return judge(scored_in(file, table, part, scale=scale))
 
 
-def judge(scored: Scored, resamples: int = statistics.RESAMPLES) -> Evaluation:
+def judge(scored: Scored, *, resamples: int = statistics.RESAMPLES, tiers: str = "counts") -> Evaluation:
     """Every figure of some scores.
 
+    Args:
+        scored: the scores and what is needed to judge them.
+        resamples: of the items, for the intervals; 0 for none. Default 1,000.
+        tiers: `counts` (head, medium and tail by positives in training) or `prevalence` (common, medium and rare
+            by the share of positives among the known labels here).
+
     Raises:
+        OptionError: other tiers.
         DataError: nothing is present, so nothing can be measured.
     """
-    groups = measured_groups(scored.table.labels, scored.positives)
+    tier = _tiers(scored, tiers)
+    groups = labels.groups_of(scored.table.labels, tier)
     if not groups.get("all", np.empty(0)).size:
         raise DataError(
             f"{scored.table.source}: no class has a positive in the {scored.part} part, so nothing can be measured"
@@ -73,6 +81,7 @@ def judge(scored: Scored, resamples: int = statistics.RESAMPLES) -> Evaluation:
         "part": scored.part,
         "items": len(scored.table),
         "scale": scored.scale,
+        "tiers": tiers,
         "notes": scored.notes,
         "counted_classes": {group: len(members) for group, members in groups.items()},
         "figures": _study_figures(measured["ranking"] | decided, groups),
@@ -81,10 +90,18 @@ def judge(scored: Scored, resamples: int = statistics.RESAMPLES) -> Evaluation:
         "counted": {name: own.counted for name, own in measured.items()},
         "intervals": _intervals(scored, groups, resamples),
         "threshold_gain": _gain(scored),
-        "classes": _classes(scored, measured),
+        "classes": _classes(scored, tier, measured),
         "loss": scored.title,
     }
     return Evaluation(summary, scored)
+
+
+def _tiers(scored: Scored, by: str) -> list[str]:
+    if by not in TIERS:
+        raise OptionError(f"--tiers {by}: {unknown_name('tiers', by, TIERS)}")
+    if by == "counts":
+        return labels.tiers(scored.positives)
+    return labels.prevalence_tiers(labels.count(scored.table.labels))
 
 
 def _measured(scored: Scored, groups: Mapping[str, np.ndarray]) -> dict[str, metrics.Measured]:
@@ -131,7 +148,7 @@ def _gain(scored: Scored) -> dict[str, float | None] | None:
     return percent({"at_half": found.base, "apparent": found.apparent, "honest": found.honest})
 
 
-def _classes(scored: Scored, measured: Mapping[str, metrics.Measured]) -> list[dict[str, Any]]:
+def _classes(scored: Scored, tier: Sequence[str], measured: Mapping[str, metrics.Measured]) -> list[dict[str, Any]]:
     """One entry for each class: counts, AP, and what each way to decide makes of it."""
     columns = {name: measured["ranking"].classes[name] for name in ("ap", "roc_auc", "recall_at_precision")}
     decided = measured.get("fitted", measured.get("half", metrics.Measured())).classes
@@ -142,8 +159,7 @@ def _classes(scored: Scored, measured: Mapping[str, metrics.Measured]) -> list[d
     if "probabilities" in measured:
         columns |= {name: measured["probabilities"].classes[name] for name in ("ece", "brier")}
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
-    counts = count(scored.table.labels)
-    at, tier = _shown_thresholds(scored), tiers(scored.positives)
+    counts, at = labels.count(scored.table.labels), _shown_thresholds(scored)
     return [
         {
             "class": name,

@@ -13,13 +13,19 @@ FIGURES = {
     "macro_f1": "macro F1",
 }
 
-RANKING = FIGURES | {
+RANKING = {
+    "map_class": "mAP@class",
+    "map_head": "head",
+    "map_common": "common",
+    "map_medium": "medium",
+    "map_tail": "tail",
+    "map_rare": "rare",
+    "map_sample": "mAP@sample",
     "roc_auc": "ROC AUC",
     "recall_at_precision": "recall at precision 90",
     "coverage_error": "coverage error (classes)",
     "ranking_loss": "ranking loss",
 }
-RANKING.pop("macro_f1")
 DECISIONS = {
     "macro_precision": "macro precision",
     "macro_recall": "macro recall",
