@@ -177,7 +177,7 @@ def test_a_polite_stop_keeps_the_step(photos: Path, tmp_path: Path, number: int)
         (["predict", "none", "a.jpg"], ["none: is no run folder"]),
         (["predict", "none", "a.jpg", "--out", "p.xlsx"], ["unknown suffix '.xlsx'", ".parquet"]),
         (["predict", "none"], ["Missing argument 'PATHS...'"]),
-        (["evaluate", "none", "digits"], ["none: is no run folder"]),
+        (["evaluate", "none", "digits"], ["none: there is no such file", "or a run folder"]),
         (["study", "digits", "--finetune"], ["digits has features, not images"]),
         (["study", "digits", "--augmentation", "plain"], ["pass --finetune, too"]),
     ],

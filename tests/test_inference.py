@@ -421,7 +421,8 @@ def test_an_evaluation_repeats_the_training_s_own(run: Path, photos: Path) -> No
 def test_classes_may_stand_in_another_order_and_new_data_count_in_full(run: Path, photos: Path) -> None:
     predictor, table = Predictor.load(run), data.load(str(photos / "tags.csv"))
     turned = replace(table, names=["bright", "red"], labels=np.ascontiguousarray(table.labels[:, ::-1]))
-    assert evaluate(predictor, turned, "all").summary == evaluate(predictor, table, "all").summary
+    found, expected = (evaluate(predictor, own, "all").summary for own in (turned, table))
+    assert {**found, "fingerprint": ""} == {**expected, "fingerprint": ""}
     assert evaluate(predictor, turned).summary["part"] == "test"
     others = evaluate(predictor, turned.select(np.arange(30)))
     assert (others.summary["part"], others.summary["items"]) == ("all", 30)

@@ -297,6 +297,21 @@ def test_the_temperature_takes_unknown_entries_out_and_problems_apart(monkeypatc
     assert fit_temperature(torch.zeros(0, 3, 2), torch.zeros(0, 3, 2)).shape == (0,)
 
 
+def test_the_temperature_is_found_in_a_few_passes(monkeypatch):
+    passes = []
+
+    def counted(*arguments):
+        passes.append(arguments)
+        return slope_and_curvature(*arguments)
+
+    slope_and_curvature = module._slope_and_curvature
+    monkeypatch.setattr(module, "_slope_and_curvature", counted)
+    for scale in (1e-3, 1.0, 1e3):
+        passes.clear()
+        fit_temperature(logit_sample(4, 80, 5)[0] * scale, logit_sample(4, 80, 5)[1])
+        assert len(passes) <= 7
+
+
 def test_the_temperature_is_float64_and_without_gradient():
     logits, targets = logit_sample(30, 3)
     temperature = fit_temperature(logits.float().requires_grad_(), targets)
@@ -361,6 +376,15 @@ def test_platt_scaling_does_not_depend_on_the_scale_of_the_logits(factor, shift)
     calibrated = fit_platt(logits, targets)(logits)
     moved = (logits + shift) * factor
     close(fit_platt(moved, targets)(moved), calibrated, 1e-6)
+
+
+def test_far_logits_in_blocks_are_fitted_as_in_one(monkeypatch):
+    logits, targets = logit_sample(60, 3)
+    logits = torch.cat([logits, torch.full((2, 3), 1e6)])
+    targets = torch.cat([targets, torch.ones(1, 3), -torch.ones(1, 3)])
+    expected = fit_platt(logits, targets)
+    monkeypatch.setattr(module, "BLOCK", 9)
+    close(fit_platt(logits, targets)(logits), expected(logits), 1e-9)
 
 
 def test_a_lone_far_value_does_not_keep_the_fit_from_converging():
@@ -458,8 +482,10 @@ def test_platt_scaling_takes_unknown_entries_out_and_problems_apart(monkeypatch)
             alone = fit_platt(logits[i, j], targets[i, j])
             close(alone.scale, expected.scale[i, j], 1e-9)
             close(alone(logits[i, j]), expected(logits)[i, j], 1e-9)
-    monkeypatch.setattr(module, "BLOCK", 1)
-    close(fit_platt(logits, targets).bias, expected.bias, 1e-9)
+    for entries in (1, 50):
+        monkeypatch.setattr(module, "BLOCK", entries)
+        close(fit_platt(logits, targets).scale, expected.scale, 1e-9)
+        close(fit_platt(logits, targets).bias, expected.bias, 1e-9)
 
 
 def test_platt_scaling_does_not_depend_on_the_order_of_samples_or_classes():
@@ -493,11 +519,12 @@ def test_options_that_cannot_be_are_refused():
     for function in (reliability, expected_calibration_error):
         with pytest.raises(OptionError, match=r"unknown binning 'with': did you mean 'width'\?"):
             function(*batch, binning="with")
-        for bins in (0, -3):
-            with pytest.raises(OptionError, match=f"bins is {bins}: it must be 1 or more"):
+        for bins in (0, -3, 2.5, "3", True, None):
+            with pytest.raises(OptionError, match=f"bins is {bins}: it must be a whole number of 1 or more"):
                 function(*batch, bins=bins)
-    with pytest.raises(OptionError, match="min_positives is -1: it must be 0 or more"):
-        fit_platt(*batch, min_positives=-1)
+    for least in (-1, 1.5, None):
+        with pytest.raises(OptionError, match=f"min_positives is {least}: it must be a whole number of 0 or more"):
+            fit_platt(*batch, min_positives=least)
 
 
 @pytest.mark.usefixtures("no_type_checker")

@@ -4,6 +4,7 @@ import copy
 import gc
 import os
 import pickle
+import re
 import signal
 import tempfile
 import threading
@@ -105,8 +106,56 @@ def test_the_first_copy_of_an_item_counts(options):
     collector = fill(Collector(CLASSES, **options), data, order=[5, 9, 5, 2])
     fill(collector, other, order=[9, 9, 1])
     expected = tuple(torch.stack([b[1], a[2], a[5], a[9]]) for a, b in zip(data, other, strict=True))
-    assert is_exactly(collector.collected(), expected, [1, 2, 5, 9])
+    with pytest.warns(UserWarning, match="1 item came again with other scores or targets, and the first copy stays"):
+        assert is_exactly(collector.collected(), expected, [1, 2, 5, 9])
     assert collector.seen().tolist() == [1, 2, 5, 9]
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+def test_padding_that_is_computed_again_is_no_reason_to_warn(options, dtype):
+    data = sample(dtype=dtype)
+    collector = fill(Collector(CLASSES, **options), data)
+    fill(collector, (data[0] * 1.003 + 5e-4, data[1]), order=torch.arange(ITEMS).flip(0))
+    fill(collector, (data[0] * 0.997 - 5e-4, data[1]))
+    assert is_exactly(collector.collected(), data)
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.parametrize("what", ["scores", "targets"])
+def test_items_that_come_again_with_something_else_are_counted_in_a_warning(options, dtype, what):
+    scores, targets = sample(dtype=dtype)
+    changed = scores.clone(), targets.clone()
+    for item, label in ((2, 0), (2, 1), (7, 2), (20, 0)):
+        if what == "scores":
+            changed[0][item, label] += 0.02 * changed[0][item, label].abs() + 0.002
+        else:
+            changed[1][item, label] = (changed[1][item, label] + 2) % 3 - 1
+    collector = fill(Collector(CLASSES, **options), (scores, targets))
+    fill(collector, changed, order=torch.arange(ITEMS).flip(0))
+    fill(collector, changed)
+    with pytest.warns(UserWarning, match="^3 items came again .* the first copy stays: .* folder of its own, or call"):
+        assert is_exactly(collector.collected(), (scores, targets))
+
+
+def test_the_scores_of_another_model_in_a_used_folder_are_not_taken_silently(tmp_path):
+    fill(Collector(CLASSES, folder=tmp_path), sample())
+    collector = fill(Collector(CLASSES, folder=tmp_path), sample(seed=1))
+    with pytest.warns(UserWarning, match=f"^{ITEMS} items came again"):
+        collector.compute()
+    collector.reset()
+    assert is_exactly(fill(collector, sample(seed=1)).collected(), sample(seed=1))
+
+
+@pytest.mark.usefixtures("no_type_checker")
+@pytest.mark.parametrize("wrong", [torch.zeros(4, 4), torch.full((4, CLASSES), torch.nan)], ids=["shape", "NaN"])
+def test_a_refused_batch_shifts_no_later_one(wrong):
+    data = sample()
+    collector = fill(Collector(CLASSES, items=ITEMS), data, order=range(8), numbered=False)
+    with pytest.raises(ShapeError):
+        collector.update(wrong, torch.zeros_like(wrong))
+    with pytest.raises(ShapeError, match="pass one type"):
+        collector.update(torch.zeros(4, CLASSES).double(), torch.zeros(4, CLASSES))
+    assert is_exactly(fill(collector, data, order=range(8, ITEMS), numbered=False).collected(), data)
 
 
 def test_items_without_indices_are_counted_from_zero():
@@ -206,6 +255,26 @@ def test_calling_it_gives_the_figures_of_the_batch_and_keeps_it(options):
     assert is_exactly(collector.collected(), data)
 
 
+def test_one_figure_is_a_tensor():
+    data = sample(40)
+    collector = Collector(CLASSES, figure="map_sample")
+    first = torch.arange(20)
+    expected = mean_average_precision(data[0][:20], data[1][:20], "sample")
+    for figure in (collector(data[0][:20], data[1][:20], first), collector.compute()):
+        assert (figure.dtype, figure.shape) == (torch.float32, ())
+        assert figure.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert collector.to("meta").compute().shape == ()
+    collector.update(data[0][20:], data[1][20:], first + 20)
+    assert collector.compute().device.type == "meta"  # where the model is
+    assert is_exactly(collector.collected(), data)
+
+
+def test_a_figure_that_the_summary_has_not():
+    collector = fill(Collector(CLASSES, figure="map_clas"), sample())
+    with pytest.raises(OptionError, match=r"unknown figure 'map_clas': did you mean 'map_class'\? .* map_sample"):
+        collector.compute()
+
+
 def test_figures_follow_new_batches_and_merges():
     data = sample(40)
     collector = fill(Collector(CLASSES), data, order=range(20))
@@ -284,6 +353,19 @@ def test_a_copy_has_the_rows_and_grows_on_its_own(copied, place, tmp_path):
     assert is_exactly(other.collected(), data)
 
 
+@pytest.mark.parametrize("copied", [Collector.clone, copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
+def test_resetting_a_copy_deletes_only_what_it_wrote(copied, tmp_path):
+    data = sample()
+    collector = fill(Collector(CLASSES, folder=tmp_path), data, order=range(8))
+    other = copied(collector)
+    fill(other, data, order=range(8, 12))
+    other.reset()
+    assert collector.seen().tolist() == other.seen().tolist() == list(range(8))
+    assert is_exactly(fill(collector, data, order=range(8, ITEMS)).collected(), data)
+    collector.reset()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_collector_past_its_limit_cannot_be_copied():
     collector = fill(Collector(CLASSES, memory_limit=0), sample())
     with pytest.raises(RarecallError, match="give it a folder"):
@@ -332,6 +414,27 @@ def test_folders_are_merged_where_they_are(tmp_path):
     merged.reset()
     assert not len(merged.seen())
     assert is_exactly(Collector.merge(iter(map(str, folders))).collected(), data)
+
+
+def other_spellings(folder):
+    link = folder.parent / "link"
+    link.symlink_to(folder)
+    return [folder / ".", folder.parent / "none" / ".." / folder.name, link, os.path.relpath(folder)]
+
+
+def test_a_folder_under_another_spelling_is_not_counted_twice(tmp_path):
+    data, folder = sample(), tmp_path / "rows"
+    collector = fill(Collector(CLASSES, folder=folder), data, numbered=False)
+    for other in other_spellings(folder):
+        with pytest.raises(DataError, match=r"/rows: named twice: pass each folder once$"):
+            Collector.merge([folder, other])
+        collector.merge_state(Collector(CLASSES, folder=other))
+        collector.merge_state(Collector.merge([other]))
+        merged = Collector.merge([other])
+        merged.merge_state(collector)
+        assert is_exactly(merged.collected(), data)
+        assert is_exactly(Collector.merge([folder], folder=other).collected(), data)
+    assert is_exactly(collector.collected(), data)
 
 
 def test_folders_that_cannot_be_merged(tmp_path):
@@ -395,6 +498,51 @@ def test_a_damaged_shard_is_named(tmp_path, kept):
         Collector(CLASSES, folder=tmp_path)
 
 
+def test_a_shard_that_another_process_deletes_meanwhile_is_skipped(tmp_path, monkeypatch):
+    data, load = sample(), np.load
+    fill(Collector(CLASSES, folder=tmp_path), data, order=range(8))
+    (gone,) = tmp_path.iterdir()
+    collector = fill(Collector(CLASSES, folder=tmp_path), data, order=range(8, 12))
+
+    def deleted_first(shard, **options):
+        gone.unlink(missing_ok=True)
+        return load(shard, **options)
+
+    monkeypatch.setattr(_rows.np, "load", deleted_first)
+    assert collector.seen().tolist() == list(range(8, 12))
+
+
+def test_a_shard_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    collector = fill(Collector(CLASSES, folder=tmp_path), sample())
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(_rows.np, "load", refused)
+    with pytest.raises(DataError, match=r"rows\.npy: cannot be read \(.*Permission denied\): make it readable"):
+        collector.collected()
+
+
+@pytest.mark.parametrize("limit", [0, 300], ids=["the first row", "past the limit"])
+def test_a_batch_that_could_not_be_written_counts_once_when_it_comes_again(limit, monkeypatch):
+    data = sample()
+    collector = Collector(CLASSES, memory_limit=limit)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    for writer in ("new_shard", "append_rows"):
+        for scores, targets, _ in batches(data):
+            with monkeypatch.context() as patch:
+                patch.setattr(f"rarecall.metrics._collector.{writer}", full)
+                try:
+                    collector.update(scores, targets)
+                except OSError:
+                    patch.undo()
+                    collector.update(scores, targets)
+    assert is_exactly(collector.collected(), tuple(torch.cat([part, part]) for part in data))
+
+
 def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
     data = sample()
     collector = fill(Collector(CLASSES, folder=tmp_path), data, order=range(8))
@@ -423,7 +571,8 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
         (torch.zeros(2, 3), torch.zeros(3, 3), None, "batch 2: .* differ in shape"),
         (torch.full((2, 3), torch.nan), torch.zeros(2, 3), None, "batch 2: the score at .* is NaN"),
         (torch.zeros(2, 3), torch.full((2, 3), 2), None, "batch 2: the target at .* is 2"),
-        (torch.zeros(2, 3).long(), torch.zeros(2, 3), None, r"batch 2: scores are torch.int64: pass scores.float\(\)"),
+        (torch.zeros(2, 3).long(), torch.zeros(2, 3), None, r"batch 2: scores are torch.int64: .* scores.float\(\)"),
+        (torch.zeros(2, 3).bool(), torch.zeros(2, 3), None, r"batch 2: scores are torch.bool: pass scores.float\(\)"),
         (torch.zeros(2, 3).half(), torch.zeros(2, 3), None, "batch 2: scores are float16, those before float32"),
         (torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0.0, 1.0]), "batch 2: indices .* whole numbers"),
         (torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([1]), r"batch 2: indices \(1,\) of"),
@@ -439,10 +588,19 @@ def test_a_wrong_batch_is_named_and_not_kept(scores, targets, indices, message):
     assert is_exactly(collector.collected(), sample(4))
 
 
-@pytest.mark.parametrize("options", [{"classes": 0}, {"items": -1}, {"memory_limit": -1}], ids=str)
-def test_numbers_out_of_range(options):
-    with pytest.raises(OptionError, match=f"{next(iter(options))} is .*: it must be"):
+@pytest.mark.usefixtures("no_type_checker")
+@pytest.mark.parametrize("name", ["classes", "items", "memory_limit"])
+@pytest.mark.parametrize("wrong", [-1, "3", 2.0, True, [3]], ids=str)
+def test_numbers_that_are_none_or_out_of_range(name, wrong):
+    options = {name: wrong}
+    with pytest.raises(OptionError, match=f"^{name} is {re.escape(repr(wrong))}: it must be a whole number of"):
         Collector(**{"classes": CLASSES, **options})
+
+
+def test_numbers_of_classes_are_one_or_more_and_may_be_numpy_s():
+    with pytest.raises(OptionError, match="classes is 0: it must be a whole number of 1 or more"):
+        Collector(0)
+    assert Collector(np.int64(CLASSES)).classes == CLASSES
 
 
 def test_wrong_folders(tmp_path):
@@ -501,6 +659,21 @@ class Model(LightningModule):
         self.collector.reset()
 
 
+class ModelOfOneFigure(Model):
+    """The same, logged as any other metric of torchmetrics."""
+
+    def __init__(self, numbered=True):
+        super().__init__(numbered)
+        self.collector = Collector(CLASSES, items=ITEMS, figure="map_class")
+
+    def validation_step(self, batch, number):
+        super().validation_step(batch, number)
+        self.log("map", self.collector)
+
+    def on_validation_epoch_end(self):
+        """Nothing: Lightning computes and resets."""
+
+
 def inputs():
     return torch.randn(ITEMS, 4, generator=torch.Generator().manual_seed(5))
 
@@ -522,6 +695,14 @@ def test_lightning_logs_the_figures():
     model = Model()
     assert validated(model, devices=1) == logged()
     assert validated(model, devices=1) == logged()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_lightning_logs_one_figure_as_it_does_metrics():
+    model = ModelOfOneFigure()
+    for _ in range(2):
+        assert validated(model, devices=1) == {"map": logged()["map_class"]}
+        assert not model.collector.update_called  # reset
 
 
 # --- several processes --------------------------------------------------------------------------------------
@@ -554,6 +735,7 @@ def one_of_two(rank: int, home: Path) -> None:
         "next pass": next_pass(mixed, home / "passes"),
         "Lightning": lightning(rank, Model()),
         "Lightning, counted": lightning(rank, Model(numbered=False)),
+        "Lightning, one figure": lightning(rank, ModelOfOneFigure()),
     }
     torch.save(found, home / f"{rank}.pt")
     dist.barrier()  # neither leaves while the other still talks to it
@@ -578,6 +760,7 @@ def refusal(call):
 def next_pass(order, folder):
     """The second of two passes into one folder, each with its own scores."""
     collector = Collector(CLASSES, folder=folder)
+    dist.barrier()  # else the slower process finds, and deletes, what the other has written
     for seed in (7, 0):
         collector.reset()
         fill(collector, sample(seed=seed), order=order)
@@ -655,6 +838,7 @@ def test_two_processes_refuse_what_would_count_items_twice_or_not_at_all(process
 @pytest.mark.parametrize("case", ["Lightning", "Lightning, counted"])
 def test_lightning_logs_the_figures_of_two_processes(processes, case, rank):
     assert processes[0][rank][case] == logged()
+    assert processes[0][rank]["Lightning, one figure"] == {"map": logged()["map_class"]}
 
 
 def test_whole_batches_outlive_a_killed_process(processes):

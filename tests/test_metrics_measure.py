@@ -116,6 +116,7 @@ def test_everything_at_once_is_each_metric_alone(absent: str, monkeypatch: pytes
         for average in ("macro", "micro", "sample")
     }
     instance = metrics.instance_metrics(decided, targets)
+    highest = metrics.top_k(scores, 5, targets=targets)
     by_class = {
         "ap": ap,
         "roc_auc": metrics.roc_auc(scores, targets),
@@ -155,6 +156,9 @@ def test_everything_at_once_is_each_metric_alone(absent: str, monkeypatch: pytes
         "hamming_loss": float(metrics.hamming_loss(decided, targets)),
         "subset_accuracy": float(metrics.subset_accuracy(decided, targets, absent=absent)),
         "mean_accuracy": float(metrics.mean_accuracy(decided, targets, absent=absent)),
+        "top_5_recall": float(metrics.top_k_recall(scores, targets, 5)),
+        "top_5_mean_accuracy": float(metrics.mean_accuracy(highest, targets, absent=absent)),
+        "top_5_sample_accuracy": float(metrics.mean_accuracy(highest, targets, way="sample", absent=absent)),
     }
     assert found.figures == pytest.approx(figures, abs=1e-12, nan_ok=True)
     assert found.counted.keys() == found.figures.keys()
@@ -162,6 +166,69 @@ def test_everything_at_once_is_each_metric_alone(absent: str, monkeypatch: pytes
     assert found.counted["sample_f1"] == averages["sample"][1]
     assert found.counted["subset_accuracy"] == 39
     assert found.counted["accuracy"] == (targets >= 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "words"),
+    [
+        (torch.zeros(2), r"thresholds \(2,\) do not fit 3 classes"),
+        (torch.zeros(5, 1), r"thresholds \(5, 1\) do not fit 3 classes"),
+        (torch.zeros(1), r"thresholds \(1,\) do not fit 3 classes"),
+        ([0.0, math.nan, 0.0], "the threshold of class 1 is NaN"),
+    ],
+)
+def test_thresholds_of_other_classes_are_refused(thresholds: object, words: str) -> None:
+    with pytest.raises(ShapeError, match=words):
+        metrics.measure(*sample(5, 3), thresholds)
+    if isinstance(thresholds, Tensor):
+        with pytest.raises(ShapeError, match=words):
+            metrics.summarise(*sample(5, 3), thresholds, {})
+
+
+def test_thresholds_may_decide_nothing_or_everything() -> None:
+    found = metrics.measure(*sample(5, 3), torch.tensor([math.inf, -math.inf, 0.0]))
+    assert found.classes["true_positives"][0] == found.classes["false_positives"][0] == 0
+    assert found.classes["true_negatives"][1] == found.classes["false_negatives"][1] == 0
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [([9], "group 'tail' has class 9"), ([-1], "group 'tail' has class -1"), ([], "must hold class numbers")],
+)
+def test_groups_of_other_classes_are_refused(members: list[int], words: str) -> None:
+    with pytest.raises(ShapeError, match=words):
+        metrics.measure(*sample(5, 3), groups={"tail": np.array(members, np.int64)})
+
+
+def test_samples_of_one_class_each_have_a_top_1_accuracy() -> None:
+    scores, _ = sample(30, 4)
+    classes = torch.arange(30) % 4
+    targets = torch.nn.functional.one_hot(classes, 4)
+    found = metrics.ranking_figures(scores, targets)
+    assert found.figures["top_1_accuracy"] == float(metrics.top_1_accuracy(scores, classes))
+    assert found.counted["top_1_accuracy"] == 30
+    for changed in (
+        targets.masked_fill(torch.arange(30)[:, None] == 3, 0),
+        targets.masked_fill(classes[:, None] < 1, -1),
+    ):
+        assert "top_1_accuracy" not in metrics.ranking_figures(scores, changed).figures
+
+
+def test_whole_numbers_are_no_scores() -> None:
+    scores, targets = sample(5, 3)
+    with pytest.raises(ShapeError, match=r"scores are torch.int64: pass floats, such as scores.float\(\)"):
+        metrics.average_precision(scores.long(), targets)
+    with pytest.raises(ShapeError, match="probabilities are true or false"):
+        metrics.brier_score(scores > 0, targets)
+    with pytest.raises(ShapeError, match=r"\(2, 5, 3\) must be \(samples, classes\)"):
+        metrics.measure(torch.zeros(2, 5, 3), torch.zeros(2, 5, 3))
+
+
+def test_a_precision_that_is_met_exactly_is_met() -> None:
+    targets = torch.zeros(100, 1)
+    targets[:55] = 1
+    found = metrics.recall_at_precision(torch.zeros(100, 1), targets, 0.55)  # 0.55 × 100 is a little above 55
+    assert found.item() == 1
 
 
 def test_measure_names_what_is_wrong() -> None:

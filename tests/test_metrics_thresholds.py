@@ -10,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 from rarecall.errors import OptionError, ShapeError
+from rarecall.metrics import _blocks as blocks
 from rarecall.metrics import _thresholds as module
 from rarecall.metrics._thresholds import Gain, cross_validated_gain, fit_thresholds
 
@@ -48,6 +49,14 @@ def column(*values, dtype=torch.float32):
 
 def labels(*values):
     return torch.tensor(values)[:, None]
+
+
+def work_on(monkeypatch, entries):
+    """Let the blocks have so many entries."""
+    for function in (blocks.class_blocks, blocks.row_blocks):
+        monkeypatch.setattr(function, "__kwdefaults__", {"entries": entries})
+    for place in (blocks, module):
+        monkeypatch.setattr(place, "BLOCK", entries)
 
 
 def known_pairs(scores, targets):
@@ -225,19 +234,33 @@ def test_the_largest_numbers_of_a_type_are_parted(sign):
     assert sign < 0 or thresholds.tolist() == pytest.approx([largest * 0.875])
 
 
-def test_whole_numbers_are_scores_too():
-    scores, targets = sample(40, 5, decimals=0)
-    expected = fit_thresholds(scores, targets)
-    assert torch.equal(fit_thresholds(scores.long(), targets), expected)
-
-
 @pytest.mark.parametrize("way", EVERY_WAY, ids=str)
-def test_blocks_do_not_change_the_thresholds(way, monkeypatch):
-    scores, targets = sample(2, 30, 7)
+@pytest.mark.parametrize("decimals", [1, 8], ids=["ties", "no ties"])
+def test_blocks_do_not_change_the_thresholds(decimals, way, monkeypatch):
+    scores, targets = sample(2, 30, 7, decimals=decimals)
     expected = fit_thresholds(scores, targets, **way)
-    for entries in (1, 100, 300):
-        monkeypatch.setattr(module.class_blocks, "__kwdefaults__", {"entries": entries})
+    for entries in (1, 7, 100, 300):
+        work_on(monkeypatch, entries)
         assert torch.equal(fit_thresholds(scores, targets, **way), expected)
+
+
+def test_blocks_do_not_change_the_gain(monkeypatch):
+    scores, targets = long_tail(60, 5)
+    targets[::4, 2] = -1
+    expected = cross_validated_gain(scores, targets, shrinkage=2.0)
+    for entries in (1, 23, 100):
+        work_on(monkeypatch, entries)
+        assert cross_validated_gain(scores, targets, shrinkage=2.0) == expected
+
+
+def test_positives_are_counted_along_any_dimension(monkeypatch):
+    _, targets = sample(3, 8, 5)
+    for entries in (1, 20, 1000):
+        work_on(monkeypatch, entries)
+        for dim in (0, 1, -1):
+            assert torch.equal(blocks.count_positives(targets, dim), (targets > 0).sum(dim))
+    assert blocks.count_positives(torch.zeros(0, 4), 0).tolist() == [0] * 4
+    assert blocks.count_positives(torch.zeros(3, 0), 1).tolist() == [0] * 3
 
 
 @pytest.mark.parametrize("way", EVERY_WAY, ids=str)
@@ -341,6 +364,37 @@ def test_a_threshold_of_its_own_takes_five_positives_or_one_with_shrinkage():
     assert fit_thresholds(scores, targets)[0] == shared[0] != own[0]
     assert fit_thresholds(scores, targets)[1] == own[1] != shared[1]
     assert fit_thresholds(scores, targets, shrinkage=1e-9).tolist() == own.tolist()
+
+
+@pytest.mark.parametrize(
+    "way", [{"method": "precision", "at": 0.8}, {"method": "recall", "at": 0.8}, {"method": "prevalence"}]
+)
+def test_what_is_asked_of_a_class_is_fitted_to_it_from_one_positive(way):
+    scores, targets = sample(20, 4, decimals=8)
+    targets = torch.zeros_like(targets)
+    targets[0, 0] = targets[1:3, 1] = targets[:9, 2] = targets[:9, 3] = 1
+    alone = [fit_thresholds(scores[:, c, None], targets[:, c, None], **way) for c in range(4)]
+    assert torch.equal(fit_thresholds(scores, targets, **way), torch.cat(alone))
+
+
+def test_no_class_is_decided_below_the_precision_that_was_asked_for():
+    scores, targets = long_tail()
+    targets[3:, 4] = 0
+    targets[:, 5] = 0
+    decided = decisions(scores, targets, method="precision", at=0.8)
+    assert ((decided & (targets > 0)).sum(0) >= 0.8 * decided.sum(0)).all()
+    assert not decided[:, 5].any()
+
+
+def test_the_global_threshold_has_the_highest_micro_f1():
+    scores, targets = long_tail(100, 5)
+    (best, *_) = fit_thresholds(scores, targets, scope="global")
+
+    def micro_f1(threshold):
+        decided = scores >= threshold
+        return float(2 * (decided & (targets > 0)).sum() / (decided.sum() + targets.sum()))
+
+    assert micro_f1(best) == max(micro_f1(threshold) for threshold in scores.flatten())
 
 
 def test_a_global_threshold_is_that_of_all_entries_as_one_class():
@@ -451,6 +505,14 @@ def test_gain_optimism_and_spread_follow_from_the_figures():
     assert math.isnan(Gain(0.2, 0.7, 0.5, (0.1, NAN)).spread)
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.int8, torch.uint8, torch.bool], ids=str)
+def test_the_gain_does_not_depend_on_the_type_of_the_targets(kind):
+    scores, targets = long_tail(60, 4)
+    kept = targets.to(kind)
+    assert cross_validated_gain(scores, kept) == cross_validated_gain(scores, targets)
+    assert torch.equal(kept, targets.to(kind))
+
+
 def test_the_gain_depends_on_its_seed_only():
     scores, targets = long_tail(100, 6)
     first, again, other = (cross_validated_gain(scores, targets, seed=seed) for seed in (0, 0, 1))
@@ -518,6 +580,10 @@ def test_every_item_has_one_fold_and_no_fold_is_empty():
         ({"shrinkage": -1}, "shrinkage is -1"),
         ({"shrinkage": NAN}, "shrinkage is nan"),
         ({"shrinkage": INF}, "shrinkage is inf"),
+        ({"method": "recall", "at": "0.9"}, "at is 0.9: it must be above 0"),
+        ({"min_positives": 2.5}, "min_positives is 2.5: it must be a whole number of 0 or more"),
+        ({"min_positives": True}, "min_positives is True"),
+        ({"shrinkage": "2"}, "shrinkage is 2: it must be 0 or more"),
         ({"shrinkage": 2, "method": "prevalence"}, "it is for 'f1' and 'class' only"),
         ({"shrinkage": 2, "scope": "global"}, "it is for 'f1' and 'class' only"),
     ],
@@ -532,7 +598,28 @@ def test_options_that_cannot_be_are_refused(options, words):
         cross_validated_gain(*sample(6, 3), folds=2, **options)
 
 
-@pytest.mark.parametrize("folds", [-1, 0, 1, 7])
+@pytest.mark.usefixtures("no_type_checker")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"folds": "3"}, "folds is 3: it must be a whole number from 2 to the number of samples, 6"),
+        ({"seed": 0.5}, "seed is 0.5: it must be a whole number"),
+        ({"base": NAN}, "base is nan: it must be one finite number"),
+        ({"base": -INF}, "base is -inf: it must be one finite number"),
+        ({"base": None}, "base is None: it must be one finite number"),
+        ({"base": torch.zeros(3)}, "it must be one finite number"),
+        ({"shrinkge": 2.0}, "unknown option 'shrinkge': did you mean 'shrinkage'?"),
+    ],
+    ids=str,
+)
+def test_options_of_the_gain_that_cannot_be_are_refused(options, words):
+    with pytest.raises(OptionError) as error:
+        cross_validated_gain(*sample(6, 3), **{"folds": 2, **options})
+    assert words in str(error.value)
+
+
+@pytest.mark.usefixtures("no_type_checker")
+@pytest.mark.parametrize("folds", [-1, 0, 1, 7, 2.0, True])
 def test_folds_are_two_or_more_and_no_more_than_samples(folds):
     with pytest.raises(OptionError, match=f"folds is {folds}: .* 6"):
         cross_validated_gain(*sample(6, 3), folds=folds)

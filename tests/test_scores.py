@@ -1,6 +1,7 @@
 """Tables of scores from anywhere: matched to labelled data, and judged."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,15 +61,15 @@ def test_every_kind_of_file_gives_the_same_scores(
     table: LabelTable, scores: np.ndarray, tmp_path: Path, kind: str, prefix: str
 ) -> None:
     WRITERS[kind](frame(table, scores, prefix), file := tmp_path / f"s.{kind}")
-    rows, found = read_scores(file, table)
-    assert rows.tolist() == list(range(60))
-    np.testing.assert_array_equal(found, scores)
+    found = read_scores(file, table)
+    assert found.rows.tolist() == list(range(60))
+    np.testing.assert_array_equal(found.values, scores)
 
 
 def test_an_array_has_the_rows_of_the_data(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
     np.save(tmp_path / "s.npy", scores.astype(np.float32))
-    _, found = read_scores(tmp_path / "s.npy", table)
-    np.testing.assert_array_equal(found, scores.astype(np.float32))
+    found = read_scores(tmp_path / "s.npy", table)
+    np.testing.assert_array_equal(found.values, scores.astype(np.float32))
     np.save(tmp_path / "s.npy", scores[1:])
     with pytest.raises(DataError, match=r"\(59, 3\), where .* has 60 items and 3 classes"):
         read_scores(tmp_path / "s.npy", table)
@@ -90,7 +91,7 @@ def test_items_are_found_by_their_file(table: LabelTable, scores: np.ndarray, tm
     own = frame(table, scores)
     own = own.with_columns(image=pl.Series([rename(item, tmp_path / "photos") for item in own["image"]]))
     own.write_csv(tmp_path / "s.csv")
-    np.testing.assert_array_equal(read_scores(tmp_path / "s.csv", table)[1], scores)
+    np.testing.assert_array_equal(read_scores(tmp_path / "s.csv", table).values, scores)
 
 
 def test_rows_without_scores_are_left_out_and_named(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
@@ -102,15 +103,116 @@ def test_rows_without_scores_are_left_out_and_named(table: LabelTable, scores: n
     assert scored.notes == ["2 of 20 items have no scores and are left out (a/41.jpg, a/42.jpg)"]
 
 
+def test_rows_of_one_image_share_its_scores(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    twice = table.select(np.array([*range(60), 3, 3, 50]))
+    frame(table, scores).write_csv(file := tmp_path / "s.csv")
+    found = read_scores(file, twice)
+    np.testing.assert_array_equal(found.values, scores[[*range(60), 3, 3, 50]])
+    pl.concat([frame(table, scores), frame(table, scores).head(4)]).write_csv(file)
+    np.testing.assert_array_equal(read_scores(file, table).values, scores)
+
+
+def test_names_that_mean_several_images_are_refused(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    both = replace(table, items=[item.replace("a/4", "b/0") for item in table.items])
+    own = frame(table, scores).with_columns(image=pl.lit("x/") + pl.col("image").str.slice(2))
+    own.head(20).write_csv(file := tmp_path / "s.csv")
+    with pytest.raises(DataError, match=r"items in column .* are not in|is several items of"):
+        read_scores(file, both)
+
+
+def test_an_image_that_could_not_be_read_does_no_harm(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    broken = pl.DataFrame({"image": ["zz_bad.png"]})
+    pl.concat([frame(table, scores), broken], how="diagonal").write_csv(file := tmp_path / "s.csv")
+    np.testing.assert_array_equal(read_scores(file, table).values, scores)
+
+
+def test_the_column_of_items_is_no_class(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    other = replace(table, names=["name", "id", "path"])
+    own = pl.DataFrame({"key": list(table.items), **dict(zip(other.names, scores.T, strict=True))})
+    own.write_parquet(file := tmp_path / "s.parquet")
+    np.testing.assert_array_equal(read_scores(file, other).values, scores)
+
+
+@pytest.mark.parametrize(
+    ("values", "scale", "words"),
+    [(0.5, "logit", "all scores lie from 0 to 1"), (0.5, "probability", None), (5.0, "logit", None)],
+)
+def test_logits_that_look_like_probabilities_are_doubted(
+    table: LabelTable, tmp_path: Path, values: float, scale: str, words: str | None
+) -> None:
+    np.save(tmp_path / "s.npy", np.full(table.labels.shape, values))
+    notes = scored_in(tmp_path / "s.npy", table, scale=scale).notes
+    assert [note[: len(words or "")] for note in notes] == ([words] if words else [])
+
+
+def test_calibration_is_fitted_on_validation(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    frame(table, scores).write_csv(file := tmp_path / "s.csv")
+    found = evaluate_scores(file, table).summary
+    val, test = (torch.from_numpy(table.part(part)) for part in ("val", "test"))
+    logits, targets = torch.from_numpy(scores).logit(eps=1e-9), torch.from_numpy(table.labels)
+    platt = metrics.fit_platt(logits[val], targets[val])
+    expected = metrics.brier_score(platt(logits[test]).sigmoid(), targets[test]).nanmean()
+    assert found["metrics"]["calibrated"]["brier"] == pytest.approx(100 * float(expected), abs=1e-3)
+    assert found["threshold_gain"]["part"] == "val"
+    assert evaluate_scores(file, table, "all").summary["threshold_gain"]["part"] == "all"
+    assert "calibrated" not in evaluate_scores(file, table, "all").summary["metrics"]
+    row = found["classes"][0]
+    assert row["true_positives"] + row["false_negatives"] == row["positives"]
+
+
+def test_too_few_resamples_are_refused(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    frame(table, scores).write_csv(file := tmp_path / "s.csv")
+    with pytest.raises(OptionError, match="--resamples 1: say 0 for no intervals, or 40 or more"):
+        judge(scored_in(file, table), resamples=1)
+
+
+@pytest.mark.parametrize("kind", [">f4", "longdouble", "float16"])
+def test_arrays_of_every_float_are_read(table: LabelTable, scores: np.ndarray, tmp_path: Path, kind: str) -> None:
+    np.save(tmp_path / "s.npy", scores.astype(kind))
+    assert np.allclose(evaluate_scores(tmp_path / "s.npy", table).scored.scores, scores[40:], atol=1e-3)
+
+
+def test_lists_and_highest_scores_are_refused(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    own = frame(table, scores)
+    for spoilt, words in (
+        (own.with_columns(hat=pl.col("hat").reshape((-1, 1))), 'column "hat" holds lists'),
+        (own.with_columns(image=pl.col("hat").reshape((-1, 1))), 'column "image" holds lists and no names'),
+        (own.select("image", pl.lit("hat").alias("top_1")), "holds the highest scores of each item only"),
+        (own.with_columns(hat=pl.col("hat") > 0.5), "is not a number"),
+    ):
+        spoilt.write_parquet(file := tmp_path / "s.parquet")
+        with pytest.raises(DataError, match=words):
+            read_scores(file, table)
+
+
+def test_what_a_model_has_seen_is_doubted(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    train = table.select(table.part("train"))
+    frame(train, scores[table.part("train")]).write_csv(file := tmp_path / "s.csv")
+    assert "of the train part" in scored_in(file, table).notes[0]
+
+
+def test_another_spelling_of_the_path_is_the_same_data(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    frame(table, scores).write_csv(tmp_path / "mine.csv")
+    for spelling in ("photos/tags.csv", "./photos/../photos/tags.csv"):
+        done = run_process("evaluate", "mine.csv", spelling, "--resamples", "0", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    other = data.load(str(tmp_path / "photos/tags.csv"))
+    pl.read_csv(tmp_path / "photos/tags.csv").with_columns(hat=pl.lit(1)).write_csv(tmp_path / "photos/tags.csv")
+    assert other.fingerprint() != data.load(str(tmp_path / "photos/tags.csv")).fingerprint()
+    again = run_process("evaluate", "mine.csv", "photos/tags.csv", cwd=tmp_path)
+    assert_one_line(again, "mine-evaluation: holds the evaluation of mine.csv")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda f: f.drop("shoe"), "no column for 1 of the 3 classes of .*: shoe; it has"),
-        (lambda f: pl.concat([f, f.head(2)]), "2 items stand in more than one row: a/59.jpg, a/58.jpg"),
+        (lambda f: f.drop("shoe"), "no column for 1 of the 3 classes of .*: unknown column 'shoe'"),
+        (lambda f: pl.concat([f, f.head(2).with_columns(hat=pl.lit(0.5))]),
+         "'a/59.jpg' stands in more than one row, with different scores: keep one"),
         (lambda f: f.with_columns(image=pl.col("image").str.replace("a/07", "b/99")),
-         "1 of its 60 items are not in .*: b/99.jpg"),
+         "1 of the 60 items in column \"image\" are not in .*: b/99.jpg"),
         (lambda f: f.with_columns(image=pl.lit("x") + pl.col("image").str.replace_all("[./]", "")),
-         "none of its items is in .*: it has xa59jpg, .* the data has a/00.jpg"),
+         "none of the items in column .* is in .*: it has xa59jpg, .* the data has a/00.jpg, .* image"),
         (lambda f: f.with_columns(hat=pl.when(pl.col("image") == "a/03.jpg").then(float("nan")).otherwise("hat")),
          "item 'a/03.jpg', class 'hat': the score is nan: every score must be a finite number"),
         (lambda f: f.with_columns(hat=pl.when(pl.col("image") == "a/03.jpg").then(float("inf")).otherwise("hat")),
@@ -118,7 +220,7 @@ def test_rows_without_scores_are_left_out_and_named(table: LabelTable, scores: n
         (lambda f: f.with_columns(hat=pl.col("hat").cast(pl.String).str.replace("^0.*", "high")),
          "column \"hat\": 'high' is not a number"),
         (lambda f: f.with_columns(hat=pl.col("hat") * 9),
-         "no probabilities: pass --scale logit, or --scale rank if only their order counts"),
+         "class 'hat': .* is no probability: pass --scale logit, or --scale rank if only the order"),
         (lambda f: f.with_columns(pl.lit(None, pl.Float64).alias(name) for name in NAMES), "no row has scores"),
         (lambda f: f.drop("image"), "every column is a class: add a column with the items"),
     ],
@@ -140,7 +242,8 @@ def test_other_mistakes_are_named(table: LabelTable, scores: np.ndarray, tmp_pat
         scored_in(file, table, "most")
     with pytest.raises(DataError, match="no such file"):
         scored_in(tmp_path / "none.csv", table)
-    with pytest.raises(DataError, match=r"unknown suffix of a scores file '\.txt'"):
+    (tmp_path / "s.txt").write_text("")
+    with pytest.raises(DataError, match=r"scores are read from \.csv, .*, not from \.txt"):
         scored_in(tmp_path / "s.txt", table)
     frame(table, scores).head(20).write_csv(file)
     with pytest.raises(DataError, match="no row of the train part has scores"):

@@ -112,6 +112,11 @@ def test_edges_have_defined_results() -> None:
 
 def test_wrong_resamples_are_refused() -> None:
     scores, targets = sample()
+    for weight in (-1.0, torch.nan):
+        weights = torch.ones(60, 2)
+        weights[7, 1] = weight
+        with pytest.raises(ShapeError, match=f"a weight is {weight:g}: .* 0 or more"):
+            resampled_average_precision(scores, targets, weights)
     with pytest.raises(ShapeError, match="of the same samples"):
         resampled_average_precision(scores, targets, torch.ones(59, 2))
     with pytest.raises(ShapeError, match="is NaN"):
@@ -200,6 +205,48 @@ def test_the_interval_lies_around_the_mean_average_precision() -> None:
         assert 0 <= interval.low < interval.mean < interval.high <= 1
 
 
+def test_the_interval_is_that_of_the_resamples_moved_by_the_bias_of_their_mean() -> None:
+    scores, targets = sample(80, 5)
+    good = scores + 4 * targets
+    groups = {"all": np.arange(5), "two": np.array([0, 3])}
+    moved, clipped = 0, 0
+    for kind in (scores, good):
+        found = bootstrap_interval(kind, targets, groups, resamples=200, seed=3)
+        drawn_ap = resampled_average_precision(kind, targets, bootstrap_weights(targets, 200, seed=3)).numpy()
+        for group, members in groups.items():
+            means = np.nanmean(drawn_ap[:, members], 1)
+            plain = np.quantile(means, [0.025, 0.975])
+            expected = plain + metrics.average_precision(kind, targets)[members].mean().item() - means.mean()
+            assert [found[group].low, found[group].high] == pytest.approx(np.minimum(expected, 1), abs=1e-9)
+            moved += abs(found[group].low - plain[0]) > 0.005
+            clipped += expected[1] > 1
+    assert moved
+    assert clipped
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([0, 5], "group 'tail' has class 5: give class numbers from 0 to 4"),
+        ([-1], "group 'tail' has class -1"),
+        ([True, False, True, False, False], "group 'tail' has class True"),
+    ],
+)
+def test_a_group_of_classes_that_are_not_there_is_refused(members: list, words: str) -> None:
+    scores, targets = sample()
+    groups = {"all": np.arange(5), "tail": np.array(members)}
+    with pytest.raises(ShapeError, match=words):
+        bootstrap_interval(scores, targets, groups, resamples=5)
+    with pytest.raises(ShapeError, match=words):
+        differences_to_best({"x": {"a": [scores], "b": [scores]}}, targets, groups, 5)
+
+
+def test_a_group_without_a_class_has_no_interval() -> None:
+    scores, targets = sample()
+    found = bootstrap_interval(scores, targets, {"none": np.array([])}, resamples=5)["none"]
+    assert np.isnan([found.mean, found.low, found.high]).all()
+
+
 def test_a_group_without_a_positive_has_no_interval() -> None:
     found = bootstrap_interval(torch.rand(5, 2), torch.tensor([[1, 0]] * 5), {"x": np.array([1])}, resamples=9)["x"]
     assert np.isnan([found.mean, found.low, found.high]).all()
@@ -276,6 +323,15 @@ def test_the_same_call_gives_the_same_interval() -> None:
     first, again = (differences_to_best({"x": scores, "y": scores}, targets, groups, 50) for _ in range(2))
     assert first == again
     assert first["x"] == first["y"]
+
+
+def test_the_seeds_of_a_resample_are_the_same_on_every_machine() -> None:
+    golden = [[1, 2, 2], [2, 2, 0], [1, 0, 2], [0, 1, 2]]
+    assert bootstrap._drawn_seeds(3, 4, 0)[..., 0].tolist() == golden
+    assert bootstrap._drawn_seeds(3, 4, 1)[..., 0].tolist() != golden
+    drawn_of_two = bootstrap._drawn_seeds(2, 1000, 0)
+    assert set(drawn_of_two.flat) == {0, 1}
+    assert drawn_of_two.mean() == pytest.approx(0.5, abs=0.05)
 
 
 def test_losses_with_different_seeds_are_no_pairs() -> None:

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from rarecall.errors import OptionError, ShapeError
+from rarecall.statistics import _paired as paired
 from rarecall.statistics import (
     about_seeds,
     cohens_d,
@@ -82,6 +83,62 @@ def test_one_pair_says_nothing(test) -> None:
 @pytest.mark.parametrize("test", BOTH)
 def test_equal_pairs_have_a_p_of_1(test) -> None:
     assert test([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]).p_value == 1
+
+
+LAST_BITS = ([60.4, 60.4, 60.4, 50.3, 70.3], [60.2, 60.2, 60.2, 50.5, 70.5])
+
+
+def test_differences_that_are_equal_in_decimals_are_ties() -> None:
+    whole = ([2, 2, 2, -2, -2], [0] * 5)
+    assert wilcoxon_signed_rank(*LAST_BITS).p_value == wilcoxon_signed_rank(*whole).p_value == 1
+    assert rank_biserial(*LAST_BITS) == rank_biserial(*whole) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e-3, 1.0, 1e9, 1e100])
+def test_the_unit_of_the_figures_changes_nothing(scale: float) -> None:
+    first, second = (scale * np.array(values) for values in LAST_BITS)
+    assert wilcoxon_signed_rank(first, second).p_value == 1
+    for test in (cohens_d, rank_biserial):
+        assert test(first, second) == pytest.approx(test(*LAST_BITS))
+    assert paired_t_test(scale * PAIRS[3][0], scale * PAIRS[3][1]).p_value == pytest.approx(
+        stats.ttest_rel(*PAIRS[3]).pvalue
+    )
+
+
+@pytest.mark.parametrize("test", BOTH)
+def test_figures_that_differ_in_their_last_bit_are_equal(test) -> None:
+    assert 0.1 + 0.2 != 0.3
+    assert test([0.1 + 0.2] * 3, [0.3] * 3).p_value == 1
+
+
+def test_a_difference_in_the_eleventh_digit_counts() -> None:
+    assert wilcoxon_signed_rank([1 + 1e-11] * 3, [1.0] * 3).p_value == 0.25
+    assert wilcoxon_signed_rank([1 + 1e-13] * 3, [1.0] * 3).p_value == 1
+
+
+@pytest.mark.parametrize("decimals", [0, 8])
+def test_many_pairs_are_taken_as_normal(decimals: int) -> None:
+    differences = np.random.default_rng(4).normal(0.12, 1, size=2000).round(decimals)
+    for size in (400, 2000):
+        found = wilcoxon_signed_rank(differences[:size], np.zeros(size))
+        expected = stats.wilcoxon(differences[:size], method="approx")
+        assert found.pairs > 200
+        assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-9)
+
+
+def test_the_exact_distribution_and_the_normal_one_meet() -> None:
+    ranks = 2 * np.arange(1, 201)
+    for limit in (16_000, 17_000, 20_100):
+        exact, normal = paired._chance_of_sum(limit, ranks), paired._normal_chance_of_sum(limit, ranks)
+        assert normal == pytest.approx(exact, rel=0.02)
+
+
+def test_the_note_knows_the_level() -> None:
+    figures = ([float(place) for place in range(1, 7)], [0.0] * 6)
+    assert not wilcoxon_signed_rank(*figures).note
+    assert "cannot go below p = 0.0312" in wilcoxon_signed_rank(*figures, level=0.01).note
+    with pytest.raises(OptionError, match="level must lie between 0 and 1"):
+        wilcoxon_signed_rank(*figures, level=5)
 
 
 def test_pairs_that_differ_by_the_same_are_said_to() -> None:
@@ -199,6 +256,7 @@ def test_the_detectable_difference_is_found_with_its_seeds_and_its_power(seeds: 
         (lambda: seeds_needed(1.0, 1.0, power=80), "power must lie between 0 and 1"),
         (lambda: detectable_difference(1.0, 1), "seeds must be 2 or more"),
         (lambda: detectable_difference(1.0, 5, power=0.01), "power must be above the level"),
+        (lambda: t_test_power(math.nan, 5), "effect must be a number"),
         (lambda: t_test_power(1.0, 5, level=0), "level must lie between 0 and 1"),
     ],
 )
@@ -215,7 +273,9 @@ def test_power_that_cannot_be(call, words: str) -> None:
 def test_friedmans_test_is_that_of_scipy(shape: tuple[int, int], decimals: int) -> None:
     table = np.random.default_rng(1).normal(size=shape).round(decimals)
     found, expected = friedman_nemenyi(table), stats.friedmanchisquare(*table.T)
-    assert (found.chi_square, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
+    # 2 data sets of 3 methods have so few outcomes that none can be as rare as the chi-square says.
+    p_value = max(expected.pvalue, found.smallest_p)
+    assert (found.chi_square, found.p_value) == pytest.approx((expected.statistic, p_value))
 
 
 @pytest.mark.parametrize("decimals", [0, 8])
@@ -250,6 +310,82 @@ def test_groups_are_the_largest_runs_within_the_critical_difference() -> None:
     for one, other in itertools.combinations(found.methods, 2):
         near = abs(ranks[one] - ranks[other]) <= found.critical_difference
         assert near == any({one, other} <= set(group) for group in found.groups)
+
+
+@pytest.mark.parametrize(("datasets", "methods"), [(2, 2), (5, 2), (2, 3), (3, 3), (4, 3), (2, 5)])
+def test_perfect_agreement_has_its_exact_p(datasets: int, methods: int) -> None:
+    found = friedman_nemenyi([[*range(methods)]] * datasets)
+    exact = 1 / math.factorial(methods) ** (datasets - 1)
+    assert found.smallest_p == found.f_p_value == pytest.approx(exact)
+    assert found.p_value >= found.smallest_p
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        [[1, 2, 3], [2, 1, 3], [3, 1, 2]],
+        [[1, 1, 2], [1, 1, 2], [2, 2, 3]],
+        [[1, 1, 2], [1, 2, 3], [5, 5, 5]],
+        [[2, 2], [1, 2], [1, 2]],
+    ],
+    ids=str,
+)
+def test_no_outcome_with_the_same_ties_is_rarer_than_the_smallest_p(table: list[list[int]]) -> None:
+    rows = [sorted(set(itertools.permutations(row))) for row in table]
+    outcomes = [friedman_nemenyi(outcome) for outcome in itertools.product(*rows)]
+    statistics = np.array([outcome.chi_square for outcome in outcomes]).round(9)
+    exact = np.array([(statistics >= own).mean() for own in statistics])
+    assert {outcome.smallest_p for outcome in outcomes} == {outcomes[0].smallest_p}
+    assert exact.min() >= outcomes[0].smallest_p - 1e-12
+    if len({tuple(np.unique(row, return_counts=True)[1]) for row in table}) == 1:
+        assert exact.min() == pytest.approx(outcomes[0].smallest_p)
+    for outcome in outcomes:
+        assert min(outcome.p_value, outcome.f_p_value) >= outcome.smallest_p
+
+
+def test_ties_leave_fewer_orders() -> None:
+    # 3, 6 and 1 orders: 18 tables, of which 6 at least look the same to the test.
+    assert friedman_nemenyi([[1, 1, 2], [1, 2, 3], [5, 5, 5]]).smallest_p == 1 / 3
+
+
+def test_too_few_data_sets_claim_nothing() -> None:
+    found = friedman_nemenyi([[1, 2], [2, 3], [0, 5], [1, 7]], ["a", "b"])
+    assert found.verdict == [
+        "Over 4 data sets, b has the best average rank: 1.00 (a 2.00).",
+        "4 data sets are few: Friedman's test cannot go below p = 0.125 with them.",
+    ]
+    # By the critical difference alone they would be apart.
+    assert found.critical_difference < 1
+    assert found.groups == (("b", "a"),)
+    enough = friedman_nemenyi([[1, 2]] * 6, ["a", "b"])
+    assert enough.f_p_value == 1 / 32
+    assert enough.verdict[1:] == [
+        "Friedman's test tells the methods apart (p = 0.031).",
+        "With a critical difference of 0.80, b beats a.",
+    ]
+    assert "are few" in friedman_nemenyi([[1, 2]] * 6, level=0.01).verdict[1]
+
+
+def test_friedmans_test_without_a_pair_beyond_the_critical_difference_is_no_contradiction() -> None:
+    # Ranks of 5 data sets: d 1.6, b 1.8, c 3, a 3.6.
+    ranks = [[3, 1, 4, 2], [4, 2, 3, 1], [4, 2, 1, 3], [4, 2, 3, 1], [3, 2, 4, 1]]
+    found = friedman_nemenyi(-np.array(ranks), list("abcd"))
+    assert found.f_p_value < 0.05
+    assert found.groups == (("d", "b", "c", "a"),)
+    _, said = found.verdict
+    assert said.startswith("Friedman's test tells the methods apart (p = 0.0")
+    assert said.endswith(
+        "but no single pair: with a critical difference of 2.10, d is not distinguishable from b, c, a."
+    )
+
+
+def test_the_verdict_of_ranks_names_whom_the_best_beats() -> None:
+    rows = [[9.0, 8.0, 7.0, 1.0, 0.0]] * 10 + [[8.0, 9.0, 7.0, 0.0, 1.0]] * 10
+    said = friedman_nemenyi(rows, list("abcde")).verdict
+    assert said[2] == "With a critical difference of 1.36, a beats c, d, e and a is not distinguishable from b."
+    alike = friedman_nemenyi([[1, 2, 3], [3, 2, 1], [2, 3, 1], [1, 3, 2]]).verdict
+    assert alike[1].startswith("Friedman's test does not tell the methods apart (p = 0.")
+    assert len(alike) == 2
 
 
 def test_two_methods_and_the_other_direction() -> None:
@@ -326,6 +462,49 @@ def test_the_verdict_tells_what_seeds_show_and_what_they_cannot() -> None:
     assert alone == "two-way has the highest mean: 3.5 ± 1.87 over 6 seeds."
 
 
+def test_seeds_that_all_differ_by_the_same_have_no_p_in_the_verdict() -> None:
+    note = "b (every pair differs by the same: the test sees no spread)"
+    alone = compare({"a": [50, 51, 52], "b": [49, 50, 51]})
+    assert not alone.tells(alone.others[0])
+    assert alone.tested() == [f"Paired t-tests over 3 seeds, Holm-corrected, say nothing of a and {note}."]
+    assert "p <" not in " ".join(alone.verdict)
+    beside = compare({"a": [50, 51, 52], "b": [49, 50, 51], "c": [40, 41, 43], "d": [50, 51, 51]}).tested("They")
+    assert beside == [f"They tell a from c (p = 0.0024), not from d (p = 0.42), say nothing of a and {note}."]
+
+
+def test_figures_that_differ_in_their_last_bit_are_not_told_apart() -> None:
+    found = compare({"a": [0.1 + 0.2] * 3, "b": [0.3] * 3})
+    assert found.others[0].t_adjusted == found.others[0].wilcoxon_adjusted == 1
+    assert "do not tell a from b (p = 1)." in found.verdict[1]
+
+
+def test_what_is_told_apart_needs_no_more_seeds() -> None:
+    # A lucky t-test: such a difference is found with 5 seeds in fewer than 8 of 10 studies.
+    found = compare({"a": [51.0, 50.2, 52.1, 50.6, 51.6], "b": [50.0] * 5})
+    (other,) = found.others
+    assert other.t_adjusted < 0.05
+    assert other.seeds_needed > found.seeds
+    assert found.needed() == []
+    assert len(compare({"a": [51.0, 50.2, 52.1, 50.6, 51.6], "b": [50.0] * 5}, level=0.01).needed()) == 1
+
+
+def test_the_level_reaches_every_sentence() -> None:
+    figures = {"a": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], "b": [0.9, 2.1, 2.9, 4.1, 4.9, 5.8]}
+    strict, usual = compare(figures, level=0.01), compare(figures)
+    assert "With 6 seeds the tests are weak" in strict.verdict[-1]
+    assert "Wilcoxon" not in " ".join(usual.verdict)
+    assert strict.others[0].wilcoxon.note
+    assert strict.others[0].seeds_needed > usual.others[0].seeds_needed
+
+
+def test_one_method_is_compared_with_nothing() -> None:
+    assert compare({"a": [1.0, 2.0, 3.0]}).verdict == ["a has the highest mean: 2 ± 1 over 3 seeds."]
+    assert compare({"a": [1.0]}).verdict == [
+        "a has the highest mean: 1.",
+        "One seed: nothing can be concluded about seeds.",
+    ]
+
+
 def test_one_seed_concludes_nothing_about_seeds() -> None:
     found = compare({name: own[:1] for name, own in FIGURES.items()})
     assert all(math.isnan(other.t_adjusted) and other.seeds_needed is None for other in found.others)
@@ -339,6 +518,7 @@ def test_words_about_seeds() -> None:
     assert "3 seeds are few" in about_seeds(3)[0]
     assert "With 5 seeds the tests are weak" in about_seeds(5)[0]
     assert about_seeds(6) == []
+    assert "With 6 seeds the tests are weak" in about_seeds(6, level=0.01)[0]
 
 
 def test_the_order_of_methods_does_not_matter() -> None:
@@ -352,3 +532,13 @@ def test_what_cannot_be_compared() -> None:
         compare({"a": [1.0], "b": [1.0, 2.0]})
     with pytest.raises(ShapeError, match="is nan"):
         compare({"a": [1.0, math.nan]})
+    with pytest.raises(ShapeError, match="no figure"):
+        compare({"a": [], "b": []})
+
+
+@pytest.mark.parametrize("values", ["x", ["x", "y"], 5.0, None, [[1.0, 2.0]], [[1.0], [1.0, 2.0]]])
+def test_what_is_no_list_of_figures_is_refused_with_its_name(values: object) -> None:
+    with pytest.raises(ShapeError, match=r"'focal': give a list of numbers, one for each seed, not"):
+        compare({"focal": values})
+    with pytest.raises(ShapeError, match="the second: give a list of numbers"):
+        paired_t_test([1.0], values)

@@ -376,8 +376,61 @@ def test_the_verdict_tells_beaten_from_level() -> None:
     ],
 )
 def test_the_verdict_is_modest_about_few_seeds(seeds: int, words: str | None) -> None:
-    said = " ".join(verdict(summary_of(entry("two-way", 0, 0, 0), seeds=seeds)))
+    said = " ".join(verdict(summary_of(entry("two-way", 0, 0, 0), entry("dr", -0.5, -1.5, 0.4), seeds=seeds)))
     assert (words in said) if words else ("seeds are few" not in said)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "drawn"),
+    [
+        (1, "test items"),
+        (2, "test items and the few seeds, of which there are 3 different draws"),
+        (4, "test items and the few seeds, of which there are 35 different draws"),
+        (5, "test items and seeds"),
+    ],
+)
+def test_the_verdict_says_what_the_intervals_draw(seeds: int, drawn: str) -> None:
+    said = verdict(summary_of(entry("two-way", 0, 0, 0), entry("dr", -0.5, -1.5, 0.4), seeds=seeds))
+    assert said[1] == f"Differences are points of mAP with 95 % intervals over {drawn}."
+    assert "intervals" not in " ".join([said[0], *said[2:]])
+
+
+def test_one_loss_is_not_told_what_tests_cannot_show() -> None:
+    assert "Wilcoxon" not in " ".join(verdict(summary_of(entry("two-way", 0, 0, 0), seeds=3)))
+
+
+def test_what_the_interval_and_the_seeds_disagree_on_is_reconciled() -> None:
+    figures = {"two-way": [50.0, 51.0, 52.0], "bce": [49.9, 50.89, 51.9]}
+    figures |= {"dr": [48.0, 51.0, 49.0], "focal": [40.0, 41.1, 41.9]}
+    over_seeds = {"all": statistics.compare(figures)}
+    told = {other.name: over_seeds["all"].tells(other) for other in over_seeds["all"].others}
+    assert told == {"dr": False, "focal": True, "bce": True}
+    board = summary_of(
+        entry("two-way", 0, 0, 0), entry("bce", -0.1, -0.5, 0.3), entry("dr", -1.7, -2.9, -0.5),
+        entry("focal", -10, -12, -8), seeds=3,
+    )  # fmt: skip
+    sentence = verdict(board, over_seeds)[0]
+    assert (
+        " It beats dr by 1.7 (0.5 to 2.9), focal by 10.0 (8.0 to 12.0) with these 3 seeds; "
+        "a t-test over them does not tell it from dr." in sentence
+    )
+    assert sentence.endswith(
+        "(0.1 behind, −0.3 to 0.5); a t-test over seeds tells it from bce, on these test items alone."
+    )
+    assert "t-test" not in verdict(board)[0]
+
+
+def test_where_the_interval_and_the_seeds_agree_nothing_is_added() -> None:
+    figures = {"two-way": [50.0, 51.0, 52.0], "dr": [49.9, 51.1, 51.8], "focal": [40.0, 41.1, 41.9]}
+    board = summary_of(entry("two-way", 0, 0, 0), entry("dr", -0.5, -1.5, 0.4), entry("focal", -10, -12, -8), seeds=3)
+    assert "t-test" not in verdict(board, {"all": statistics.compare(figures)})[0]
+    once = {"all": statistics.compare({name: own[:1] for name, own in figures.items()})}
+    assert "t-test" not in verdict({**board, "seeds": 1}, once)[0]
+    # Of equal means the tests may have another best: nothing is said of other pairs.
+    figures |= {"dr": [50.0, 51.0, 52.5], "focal": [48.0, 51.0, 49.0]}
+    other_best = {"all": statistics.compare(figures)}
+    assert not any(other_best["all"].tells(other) for other in other_best["all"].others)
+    assert "t-test" not in verdict(board, other_best)[0]
 
 
 def test_the_verdict_says_when_validation_cannot_tell() -> None:

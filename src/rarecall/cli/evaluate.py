@@ -66,13 +66,13 @@ def evaluate(
     found = judge(scored, **_options.given(resamples=resamples, tiers=tiers))
     for note in found.summary["notes"]:
         _options.say("warning", note)
-    terminal.print_evaluation(found.summary, _options.output)
     write_text(
         out / "evaluation.json",
         json.dumps({"format": 1, "rarecall": __version__, "evaluation": found.summary}, indent=1, allow_nan=False),
     )
     write_text(out / "classes.csv", found.classes.write_csv())
     write_text(out / "report.html", run_page.render(found, card))
+    terminal.print_evaluation(found.summary, _options.output)
     _options.output.print(f"\nreport: {out / 'report.html'}", soft_wrap=True)
 
 
@@ -82,16 +82,16 @@ def _score(
     """The scores to judge, and the card of a model of ours."""
     from rarecall.inference import Predictor, part_of, scored_by, scored_in
 
-    if model.is_file() and model.name != "run.json":
+    if not model.is_dir() and model.name != "run.json":
         scored = scored_in(model, load_table(), part, **_options.given(scale=scale))
-        _refuse_another(out, source=scored.table.source, part=scored.part, loss=scored.title)
+        _refuse_another(out, fingerprint=scored.fingerprint, part=scored.part, loss=scored.title)
         return scored, None
     if scale is not None:
         raise OptionError(f"--scale {scale}: {model} is no file of scores, and a run's scores are logits: leave it out")
     predictor = Predictor.load(model, device)
     table = load_table()
     part = part_of(predictor, table, part)
-    _refuse_another(out, source=table.source, part=part)
+    _refuse_another(out, fingerprint=table.fingerprint(), part=part)
     return scored_by(predictor, table, part), predictor.card
 
 

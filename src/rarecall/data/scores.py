@@ -1,7 +1,8 @@
 """Scores of any model: a table with a row for each item and a column for each class, matched to a LabelTable."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,49 +17,65 @@ ITEM_COLUMNS = ("image", "item", "items", "file", "filename", "path", "name", "i
 PREFIX = "score:"  # of the columns that `rarecall predict` writes
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".npy")
 
+Key = Callable[[str, Path | None], str]
 
-def read_scores(path: Path, table: LabelTable) -> tuple[np.ndarray, np.ndarray]:
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of some rows of a table.
+
+    Attributes:
+        rows: (N,) numbers of the table's rows, in rising order.
+        values: (N, C), in the table's order of classes.
+        notes: what a user should know of how they were matched.
+    """
+
+    rows: np.ndarray
+    values: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def read_scores(path: Path, table: LabelTable) -> Scores:
     """Read the scores of a table's items.
 
     A .csv, .tsv, .parquet, .jsonl or .ndjson file has a column of items (named image, item, file, path, …, else
-    the first) and a column for each class, named as the class or `score:<class>`, or an object `scores`: what
-    `rarecall predict` writes is of this kind. Items are matched as they are written, else as files, else by file
-    name. A .npy file has a row for each row of the table and a column for each class, in their order.
+    the first that is no class) and a column for each class, named as the class or `score:<class>`, or an object
+    `scores`: what `rarecall predict` writes is of this kind. A row without any score counts as none. Items are
+    matched as they are written, else as files, else by file name; rows of the table with the same item share its
+    scores. A .npy file has a row for each row of the table and a column for each class, in their order.
 
     Args:
         path: the file.
         table: the labelled items.
 
-    Returns:
-        The numbers of the table's rows that have scores, in rising order, and their scores (N, C) in the table's
-        order of classes. A row of nothing but blanks, as `rarecall predict` writes for an image that it cannot
-        read, counts as none.
-
     Raises:
-        DataError: the file cannot be read, lacks classes, names unknown or repeated items, or holds scores that
-            are no finite numbers.
+        DataError: the file cannot be read, lacks classes, names unknown items or an item twice with other scores,
+            or holds scores that are no finite numbers.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"{path}: {unknown_name('suffix of a scores file', path.suffix, SUFFIXES)}")
     if not path.is_file():
         raise DataError(f"{path}: there is no such file: name a table of scores, or a run folder")
+    if path.suffix.lower() not in SUFFIXES:
+        wanted = ", ".join(SUFFIXES)
+        raise DataError(f"{path}: scores are read from {wanted}, not from {path.suffix or 'a file without suffix'}")
     if path.suffix.lower() == ".npy":
-        return np.arange(len(table)), _read_array(path, table)
+        return Scores(np.arange(len(table)), _read_array(path, table))
     frame = csv_file.frame(path) if path.suffix.lower() in csv_file.SUFFIXES else table_file.frame(path)
     if "scores" in frame.columns and isinstance(frame["scores"].dtype, pl.Struct):
-        frame = frame.unnest("scores")
+        scores = frame["scores"].struct.unnest()
+        frame = frame.drop("scores").hstack(scores.rename(lambda name: f"{PREFIX}{name}"))
     columns = _class_columns(frame, table, path)
-    items = frame[find(frame.columns, ITEM_COLUMNS) or _first_other(frame, columns, path)].cast(pl.String)
-    scores = np.stack([_numbers(frame[name], items, path) for name in columns], axis=1)
-    rows = _rows_of(table, items.fill_null("").to_list(), path)
-
-    read = ~np.isnan(scores).all(1)
-    if not read.any():
+    named = frame[_item_column(frame, columns, path)]
+    if named.dtype.is_nested():
+        raise DataError(f'{path}: column "{named.name}" holds lists and no names: name the column of the items image')
+    items = named.cast(pl.String).fill_null("")
+    values = [_numbers(frame[name], items, path) for name in columns]
+    scored = ~np.logical_and.reduce([column.is_null().to_numpy() for column in values])
+    if not scored.any():
         raise DataError(f"{path}: no row has scores")
-    order = np.argsort(rows[read])
-    rows, scores = rows[read][order], scores[read][order]
-    _require_finite(scores, [table.items[row] for row in rows.tolist()], table.names, path)
-    return rows, scores
+    matrix = np.stack([column.fill_null(float("nan")).to_numpy() for column in values], axis=1)[scored]
+    own = items.filter(pl.Series(scored)).to_list()
+    _require_finite(matrix, own, table.names, path)
+    return _matched(table, own, matrix, items.name, path)
 
 
 def _read_array(path: Path, table: LabelTable) -> np.ndarray:
@@ -71,7 +88,7 @@ def _read_array(path: Path, table: LabelTable) -> np.ndarray:
             f"{path}: {scores.dtype} {scores.shape}, where {table.source} has {shape[0]:,} items and {shape[1]:,} "
             "classes: write floats, a row for each item and a column for each class"
         )
-    scores = np.array(scores)
+    scores = np.array(scores, np.float32 if scores.dtype.itemsize <= 4 else np.float64)
     _require_finite(scores, table.items, table.names, path)
     return scores
 
@@ -81,64 +98,85 @@ def _class_columns(frame: pl.DataFrame, table: LabelTable, path: Path) -> list[s
     prefixed = any(name.startswith(PREFIX) for name in frame.columns)
     columns = [f"{PREFIX}{name}" if prefixed else name for name in table.names]
     if missing := [name for name in columns if name not in frame.columns]:
+        if {"top_1", "top"} & set(frame.columns):
+            raise DataError(f"{path}: holds the highest scores of each item only: predict without --top")
         raise DataError(
             f"{path}: no column for {len(missing):,} of the {len(columns):,} classes of {table.source}: "
-            f"{listing(missing)}; it has {listing(frame.columns)}"
+            f"{unknown_name('column', missing[0], frame.columns)}"
         )
     return columns
 
 
-def _first_other(frame: pl.DataFrame, columns: Sequence[str], path: Path) -> str:
-    """The first column that holds no class."""
+def _item_column(frame: pl.DataFrame, columns: Sequence[str], path: Path) -> str:
+    """The column that names the items."""
     others = [name for name in frame.columns if name not in set(columns)]
     if not others:
         raise DataError(f"{path}: every column is a class: add a column with the items, named image")
-    return others[0]
+    return find(others, ITEM_COLUMNS) or others[0]
 
 
-def _numbers(column: pl.Series, items: pl.Series, path: Path) -> np.ndarray:
-    """A column as floats, NaN where nothing stands."""
+def _numbers(column: pl.Series, items: pl.Series, path: Path) -> pl.Series:
+    """A column as floats, null where nothing stands."""
+    if column.dtype.is_nested():
+        raise DataError(f'{path}: column "{column.name}" holds lists: write a column for each class')
     if column.dtype == pl.String:
-        stripped = column.str.strip_chars()
-        column = stripped.replace("", None)
+        column = column.str.strip_chars().replace("", None)
     numbers = column if column.dtype.is_float() else column.cast(pl.Float64, strict=False)
-    if (wrong := (numbers.is_null() & column.is_not_null()).arg_true()).len():
-        row = int(wrong[0])
-        raise DataError(f'{path}: item {items[row]!r}, column "{column.name}": {column[row]!r} is not a number')
-    return numbers.fill_null(float("nan")).to_numpy()
+    wrong = numbers.is_null() & column.is_not_null()
+    if column.dtype == pl.Boolean or wrong.any():
+        row = int((wrong if wrong.any() else column.is_not_null()).arg_true()[0])
+        raise DataError(
+            f'{path}: item {items[row]!r}, column "{column.name}": {column[row]!r} is not a number: write it with a '
+            "decimal point, or leave it blank where there is no score"
+        )
+    return numbers
 
 
-def _rows_of(table: LabelTable, items: list[str], path: Path) -> np.ndarray:
-    """The row of the table that each item of a scores file is."""
-    for key in _keys(table):
-        own = [key(item, table.root) for item in table.items]
-        theirs = [key(item, None) for item in items]
-        place = {item: row for row, item in enumerate(own)}
-        if not set(theirs) & place.keys() or len(place) < len(own):
+def _matched(table: LabelTable, items: list[str], scores: np.ndarray, column: str, path: Path) -> Scores:
+    """The rows of the table that the items are, in the strictest way in which any of them is found."""
+    for key, note in _keys(table):
+        rows: dict[str, list[int]] = defaultdict(list)
+        for row, item in enumerate(table.items):
+            rows[key(item, table.root)].append(row)
+        names = [key(item, None) for item in items]
+        if not rows.keys() & set(names):
             continue
-        if unknown := [item for item, name in zip(items, theirs, strict=True) if name not in place]:
+        if unknown := [item for item, name in zip(items, names, strict=True) if name not in rows]:
             raise DataError(
-                f"{path}: {len(unknown):,} of its {len(items):,} items are not in {table.source}: {listing(unknown)}"
+                f'{path}: {len(unknown):,} of the {len(items):,} items in column "{column}" are not in '
+                f"{table.source}: {listing(unknown)}"
             )
-        if twice := [item for item, times in Counter(theirs).items() if times > 1]:
-            raise DataError(f"{path}: {len(twice):,} items stand in more than one row: {listing(twice)}")
-        return np.array([place[name] for name in theirs], np.int64)
+        if clash := [name for name in names if len({table.items[row] for row in rows[name]}) > 1]:
+            raise DataError(f"{path}: {clash[0]!r} is several items of {table.source}: write their paths in full")
+        place = _place_of_each(names, scores, path)
+        pairs = sorted((row, at) for name, at in place.items() for row in rows[name])
+        return Scores(np.array([row for row, _ in pairs]), scores[[at for _, at in pairs]], note)
     raise DataError(
-        f"{path}: none of its items is in {table.source}: it has {listing(items, 3)}, "
-        f"the data has {listing(table.items, 3)}"
+        f'{path}: none of the items in column "{column}" is in {table.source}: it has {listing(items, 3)}, the data '
+        f"has {listing(table.items, 3)}; name the column of the items image"
     )
 
 
-def _keys(table: LabelTable) -> list[Callable[[str, Path | None], str]]:
-    """Ways to tell that two names mean one item, the strictest first."""
-    as_written = [lambda item, _: item]
+def _place_of_each(names: list[str], scores: np.ndarray, path: Path) -> dict[str, int]:
+    """The row of the scores of each name; the same name may stand twice with the same scores."""
+    place: dict[str, int] = {}
+    for at, name in enumerate(names):
+        if not np.array_equal(scores[place.setdefault(name, at)], scores[at]):
+            raise DataError(f"{path}: {name!r} stands in more than one row, with different scores: keep one")
+    return place
+
+
+def _keys(table: LabelTable) -> list[tuple[Key, tuple[str, ...]]]:
+    """Ways to tell that two names mean one item, the strictest first, with what has to be said of each."""
+    as_written: list[tuple[Key, tuple[str, ...]]] = [(lambda item, _: item, ())]
     if table.root is None:
         return as_written
-    as_files: list[Callable[[str, Path | None], str]] = [
-        lambda item, root: str((root or Path()).joinpath(item).resolve()),
-        lambda item, _: Path(item).name,
+    by_name = "items are matched by their file names alone, as no path is the same: make sure they are the same images"
+    return [
+        *as_written,
+        (lambda item, root: str((root or Path()).joinpath(item).resolve()), ()),
+        (lambda item, _: Path(item).name, (by_name,)),
     ]
-    return as_written + as_files
 
 
 def _require_finite(scores: np.ndarray, items: Sequence[str], names: Sequence[str], path: Path) -> None:

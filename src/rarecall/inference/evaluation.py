@@ -15,7 +15,8 @@ from rarecall.inference.predictor import Predictor
 from rarecall.inference.run_folder import percent
 from rarecall.inference.scored import SCALES, Scored, scored_by, scored_in
 
-GAIN_FOLDS = 5
+GAIN_FOLDS, FEWEST_RESAMPLES = 5, 40  # fewer have no 2.5 % at each end
+CONFUSION = ("true_positives", "false_positives", "false_negatives", "true_negatives")
 TIERS = ("counts", "prevalence")
 
 
@@ -78,6 +79,7 @@ def judge(scored: Scored, *, resamples: int = statistics.RESAMPLES, tiers: str =
     decided = measured.get("fitted", half) or metrics.Measured()
     summary = {
         "source": scored.table.source,
+        "fingerprint": scored.fingerprint,
         "part": scored.part,
         "items": len(scored.table),
         "scale": scored.scale,
@@ -112,8 +114,13 @@ def _measured(scored: Scored, groups: Mapping[str, np.ndarray]) -> dict[str, met
         found["fitted"] = metrics.decision_figures(scores >= scored.thresholds, targets)
     if half is not None:
         found["half"] = metrics.decision_figures(scores >= half, targets)
-    if scored.probabilities is not None:
-        found["probabilities"] = metrics.calibration_figures(scored.probabilities, targets)
+    probabilities = scored.probabilities
+    if probabilities is not None:
+        found["probabilities"] = metrics.calibration_figures(probabilities, targets)
+    if scored.validation is not None and half is not None:
+        platt = metrics.fit_platt(scored.as_logits(scored.validation[0]), scored.validation[1])
+        calibrated = platt(scored.as_logits(scores)).sigmoid()
+        found["calibrated"] = metrics.calibration_figures(calibrated, targets)
     return found
 
 
@@ -133,19 +140,24 @@ def _intervals(scored: Scored, groups: Mapping[str, np.ndarray], resamples: int)
     """95 % intervals of the mAP of each group over resamples of the items, in percent."""
     if not resamples:
         return {}
+    if resamples < FEWEST_RESAMPLES:
+        raise OptionError(f"--resamples {resamples}: say 0 for no intervals, or {FEWEST_RESAMPLES} or more")
     found = statistics.bootstrap_interval(scored.scores, scored.targets, groups, resamples=resamples)
     return {group: percent({"low": own.low, "high": own.high}) for group, own in found.items()}
 
 
-def _gain(scored: Scored) -> dict[str, float | None] | None:
-    """What thresholds fitted on these very items would gain: in appearance, and on items held out of the fit."""
+def _gain(scored: Scored) -> dict[str, Any] | None:
+    """What fitting thresholds gains, in appearance and on items held out of the fit, within one part.
+
+    The part is validation where its scores are here, else the one that is judged.
+    """
     half = SCALES[scored.scale]
-    if half is None or len(scored.table) < GAIN_FOLDS:
+    scores, targets = scored.validation or (scored.scores, scored.targets)
+    if half is None or len(scores) < GAIN_FOLDS:
         return None
-    found = metrics.cross_validated_gain(
-        scored.scores, scored.targets, base=half, folds=GAIN_FOLDS, shrinkage=metrics.SHRINKAGE
-    )
-    return percent({"at_half": found.base, "apparent": found.apparent, "honest": found.honest})
+    found = metrics.cross_validated_gain(scores, targets, base=half, folds=GAIN_FOLDS, shrinkage=metrics.SHRINKAGE)
+    figures = percent({"at_half": found.base, "apparent": found.apparent, "honest": found.honest})
+    return {"part": "val" if scored.validation else scored.part, **figures}
 
 
 def _classes(scored: Scored, tier: Sequence[str], measured: Mapping[str, metrics.Measured]) -> list[dict[str, Any]]:
@@ -153,6 +165,7 @@ def _classes(scored: Scored, tier: Sequence[str], measured: Mapping[str, metrics
     columns = {name: measured["ranking"].classes[name] for name in ("ap", "roc_auc", "recall_at_precision")}
     decided = measured.get("fitted", measured.get("half", metrics.Measured())).classes
     columns |= {name: decided[name] for name in ("precision", "recall", "f1", "balanced_accuracy") if name in decided}
+    confusion = {name: decided[name].int().tolist() for name in CONFUSION if name in decided}
     if "half" in measured:
         columns["f1_at_half"] = measured["half"].classes["f1"]
     columns["f1_best_possible"] = measured["ranking"].classes["f1_best_possible"]
@@ -169,6 +182,7 @@ def _classes(scored: Scored, tier: Sequence[str], measured: Mapping[str, metrics
             "unknown": int(counts.unknown[place]),
             "threshold": at[place],
             **percent(dict(zip(columns, row, strict=True))),
+            **{name: numbers[place] for name, numbers in confusion.items()},
         }
         for place, (name, row) in enumerate(zip(scored.table.names, rows, strict=True))
     ]

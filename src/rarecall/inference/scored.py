@@ -5,6 +5,7 @@ are then fitted on the validation rows that have scores, and tiers are counted o
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,8 @@ class Scored:
         positives: (C,) of the training, which tell the tiers.
         title: the loss, or the file.
         notes: what a user should know.
+        fingerprint: of the data set that the part is of.
+        validation: scores and targets of the validation part, where there are such and another part is judged.
     """
 
     table: LabelTable
@@ -47,6 +50,8 @@ class Scored:
     positives: np.ndarray
     title: str
     notes: list[str]
+    fingerprint: str
+    validation: tuple[Tensor, Tensor] | None = None
 
     @property
     def decided_at(self) -> Tensor | None:
@@ -61,12 +66,16 @@ class Scored:
         """(N, C) labels."""
         return torch.from_numpy(self.table.labels)
 
-    @property
+    @cached_property
     def probabilities(self) -> Tensor | None:
         """(N, C) from 0 to 1, where the scores are such or their logits."""
         if self.scale == "rank":
             return None
         return self.scores.sigmoid() if self.scale == "logit" else self.scores
+
+    def as_logits(self, scores: Tensor) -> Tensor:
+        """Logits of scores of this scale, which is not `rank`; those of 0 and 1 are kept finite."""
+        return scores if self.scale == "logit" else scores.double().logit(eps=1e-9)
 
 
 def scored_by(predictor: Predictor, table: LabelTable, part: str | None = None) -> Scored:
@@ -82,6 +91,7 @@ def scored_by(predictor: Predictor, table: LabelTable, part: str | None = None) 
         ModelError: other classes than the model's, or features where it takes images.
         DataError: an empty part.
     """
+    fingerprint = table.fingerprint()
     table = _with_classes_of(predictor, table)
     table, part, notes = _part(predictor, table, part)
     logits, _, unreadable = score_table(predictor.network, table, np.arange(len(table)))
@@ -92,7 +102,7 @@ def scored_by(predictor: Predictor, table: LabelTable, part: str | None = None) 
         table, logits = table.select(readable), logits[torch.from_numpy(readable)]
     positives = np.array([entry.positives for entry in predictor.card.classes])
     title = predictor.card.training["loss"]
-    return Scored(table, part, logits, "logit", predictor.thresholds, positives, title, notes)
+    return Scored(table, part, logits, "logit", predictor.thresholds, positives, title, notes, fingerprint)
 
 
 def part_of(predictor: Predictor, table: LabelTable, part: str | None = None) -> str:
@@ -125,27 +135,42 @@ def scored_in(file: Path, table: LabelTable, part: str | None = None, *, scale: 
     """
     if scale not in SCALES:
         raise OptionError(f"--scale {scale}: {unknown_name('scale', scale, SCALES)}")
-    rows, values = read_scores(file, table)
-    scores = torch.from_numpy(values)
-    if scale == "probability" and not 0 <= scores.min() <= scores.max() <= 1:
-        raise DataError(
-            f"{file}: scores from {scores.min():g} to {scores.max():g} are no probabilities: "
-            "pass --scale logit, or --scale rank if only their order counts"
-        )
+    found = read_scores(file, table)
+    rows, scores = found.rows, torch.from_numpy(found.values)
+    notes = [*found.notes, *_check_scale(file, table.select(rows), found.values, scale)]
     part = _part_of_scores(table, rows, part)
     own = _in_part(table, rows, part)
+    if part == "all" and (table.split[rows] == "train").all() and (table.split != "train").any():
+        notes.append("all items that have scores are of the train part: figures on what a model has seen flatter it")
     wanted = np.arange(len(table)) if part == "all" else table.part(part)
+    validation = _validation(table.select(rows), scores, part)
     train = table.part("train") if len(table.part("train")) else np.arange(len(table))
     return Scored(
         table=table.select(rows[own]),
         part=part,
         scores=scores[torch.from_numpy(own)],
         scale=scale,
-        thresholds=_fitted(table.select(rows), scores, part),
+        thresholds=None if validation is None else metrics.fit_thresholds(*validation, shrinkage=metrics.SHRINKAGE),
         positives=count(table.labels[train]).present,
         title=file.name,
-        notes=_without_scores(table, np.setdiff1d(wanted, rows), len(wanted)),
+        notes=notes + _without_scores(table, np.setdiff1d(wanted, rows), len(wanted)),
+        fingerprint=table.fingerprint(),
+        validation=validation,
     )
+
+
+def _check_scale(file: Path, table: LabelTable, scores: np.ndarray, scale: str) -> list[str]:
+    """Refuse what is no probability where it should be one, and doubt logits that look like probabilities."""
+    inside = (scores >= 0) & (scores <= 1)
+    if scale == "logit" and inside.all():
+        return ["all scores lie from 0 to 1: if they are probabilities, leave out --scale logit"]
+    if scale == "probability" and not inside.all():
+        row, column = np.argwhere(~inside)[0].tolist()
+        raise DataError(
+            f"{file}: item {table.items[row]!r}, class {table.names[column]!r}: {scores[row, column]} is no "
+            "probability: pass --scale logit, or --scale rank if only the order of the scores counts"
+        )
+    return []
 
 
 def _part_of_scores(table: LabelTable, rows: np.ndarray, part: str | None) -> str:
@@ -172,13 +197,13 @@ def _without_scores(table: LabelTable, missing: np.ndarray, of: int) -> list[str
     return [f"{len(missing):,} of {of:,} items have no scores and are left out ({names})"] if len(missing) else []
 
 
-def _fitted(table: LabelTable, scores: Tensor, part: str) -> Tensor | None:
-    """Thresholds from the validation rows, unless these are judged themselves."""
+def _validation(table: LabelTable, scores: Tensor, part: str) -> tuple[Tensor, Tensor] | None:
+    """Scores and targets of the validation rows, unless these are judged themselves."""
     rows = torch.from_numpy(table.part("val"))
     targets = torch.from_numpy(table.labels)[rows]
     if part in ("val", "all") or not (targets == PRESENT).any():
         return None
-    return metrics.fit_thresholds(scores[rows], targets, shrinkage=metrics.SHRINKAGE)
+    return scores[rows], targets
 
 
 def _with_classes_of(predictor: Predictor, table: LabelTable) -> LabelTable:

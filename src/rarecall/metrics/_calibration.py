@@ -1,5 +1,6 @@
 """Calibration: how far probabilities are from frequencies, and what brings them nearer."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,19 +9,23 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from rarecall.errors import OptionError, unknown_name
+from rarecall.metrics._blocks import class_blocks, count_positives, join_blocks, row_blocks
 from rarecall.metrics._shared import check_inputs, check_probabilities
-from rarecall.metrics._thresholds import class_blocks, join_blocks, sorted_where
+from rarecall.metrics._thresholds import check_whole, sorted_known
 
 Values = Float[Tensor, "*batch samples classes"]
 Targets = Shaped[Tensor, "*batch samples classes"]
 PerClass = Float[Tensor, "*batch classes"]
 Binning = Literal["width", "mass"]
+_Block = tuple[Tensor, Tensor, Tensor]
 
 BINNINGS = ("width", "mass")
 BLOCK = 1 << 20
 """Entries that are worked on at once, in float64."""
 STEPS = 100
 """Newton steps at most; about ten are taken."""
+CLOSE = 1e-8
+"""The last step of the temperature, relative: what is left after it is of the order of its square."""
 TINY = 1e-300
 REACH = 1e3
 """How far the temperature may be from the root mean square of the logits, as a factor either way."""
@@ -53,7 +58,7 @@ def reliability(probabilities: Values, targets: Targets, *, bins: int = 15, binn
             hold more and others none.
 
     Raises:
-        OptionError: `bins` below 1, or another binning.
+        OptionError: `bins` that is no whole number of 1 or more, or another binning.
         ShapeError: the shapes differ, or a probability is not one.
 
     >>> probabilities, targets = torch.tensor([[0.1], [0.3], [0.8]]), torch.tensor([[0], [1], [1]])
@@ -166,11 +171,11 @@ def fit_temperature(logits: Values, targets: Targets) -> Float[Tensor, "*batch"]
     Reference: C. Guo et al., On calibration of modern neural networks, ICML 2017, section 4.2.
     """
     check_inputs("logits", logits, targets)
-    lead, known = logits.shape[:-2], targets >= 0
+    lead = logits.shape[:-2]
     shape = (lead.numel(), logits.shape[-2] * logits.shape[-1])
-    flat, positive = torch.where(known, logits.detach(), 0).reshape(shape), (targets > 0).reshape(shape)
-    scale = _root_mean_square(flat, known.reshape(shape).sum(1))
-    inverse = _best_inverse(flat, positive, scale)
+    flat, wanted = logits.detach().reshape(shape), targets.reshape(shape)
+    scale = _root_mean_square(flat, wanted)
+    inverse = _best_inverse(flat, wanted, scale)
     return torch.where(scale > 0, 1 / inverse, 1.0).reshape(lead)
 
 
@@ -202,6 +207,8 @@ def fit_platt(logits: Values, targets: Targets, *, min_positives: int = 5) -> Pl
     negative, or if its own scale would not be above 0, which would turn the order of its scores round. If the
     shared scale is not above 0 either, the logits of such a class stay as they are.
 
+    Memory: that of one block of entries, and one byte an entry.
+
     Args:
         logits: (..., N, C), of the validation part; scores of any scale will do.
         targets: (..., N, C), 1 present, 0 absent, -1 unknown (left out).
@@ -209,7 +216,7 @@ def fit_platt(logits: Values, targets: Targets, *, min_positives: int = 5) -> Pl
             our choice.
 
     Raises:
-        OptionError: `min_positives` below 0.
+        OptionError: `min_positives` that is no whole number of 0 or more.
         ShapeError: the shapes differ, or a logit is not finite.
 
     >>> platt = fit_platt(torch.tensor([[9.0], [5.0], [4.0]]), torch.tensor([[1], [1], [0]]), min_positives=1)
@@ -221,8 +228,7 @@ def fit_platt(logits: Values, targets: Targets, *, min_positives: int = 5) -> Pl
     A note on Platt's probabilistic outputs for support vector machines, Machine Learning 68, 2007.
     """
     check_inputs("logits", logits, targets)
-    if min_positives < 0:
-        raise OptionError(f"min_positives is {min_positives}: it must be 0 or more")
+    check_whole("min_positives", min_positives, 0)
     lead, classes = logits.shape[:-2], logits.shape[-1]
     if not logits.numel():
         scale = torch.ones(*lead, classes, dtype=torch.float64, device=logits.device)
@@ -235,8 +241,7 @@ def fit_platt(logits: Values, targets: Targets, *, min_positives: int = 5) -> Pl
 
 
 def _check_bins(bins: int, binning: str) -> None:
-    if bins < 1:
-        raise OptionError(f"bins is {bins}: it must be 1 or more")
+    check_whole("bins", bins, 1)
     if binning not in BINNINGS:
         raise OptionError(unknown_name("binning", binning, BINNINGS))
 
@@ -244,7 +249,7 @@ def _check_bins(bins: int, binning: str) -> None:
 def _bin_sums(rows: Tensor, wanted: Tensor, bins: int, binning: str) -> tuple[Tensor, Tensor, Tensor]:
     """Entries, probabilities and positives summed over each bin, (rows, bins) float64."""
     known = wanted >= 0
-    place = _equal_mass(rows, known, bins) if binning == "mass" else _equal_width(rows, bins)
+    place = _equal_mass(rows, wanted, bins) if binning == "mass" else _equal_width(rows, bins)
     zeros = torch.zeros(len(rows), bins, dtype=torch.float64, device=rows.device)
     summed = (known.double(), rows.double() * known, (wanted > 0).double())
     count, probability, positive = (zeros.scatter_add(1, place, values) for values in summed)
@@ -256,46 +261,49 @@ def _equal_width(rows: Tensor, bins: int) -> Tensor:
     return torch.bucketize(rows, bounds[1:-1].contiguous(), right=True)
 
 
-def _equal_mass(rows: Tensor, known: Tensor, bins: int) -> Tensor:
+def _equal_mass(rows: Tensor, wanted: Tensor, bins: int) -> Tensor:
     """The bin of how many known entries are below: the same for equal probabilities."""
-    ordered, entries = sorted_where(known, rows), known.sum(1, keepdim=True)
+    ordered, entries = sorted_known(rows, wanted), (wanted >= 0).sum(1, keepdim=True)
     below = torch.searchsorted(ordered, rows.to(ordered.dtype))
     return (below * bins // entries.clamp(min=1)).clamp(max=bins - 1)
 
 
-def _root_mean_square(flat: Tensor, number: Tensor) -> Tensor:
+def _root_mean_square(flat: Tensor, wanted: Tensor) -> Tensor:
     squares = torch.zeros(len(flat), dtype=torch.float64, device=flat.device)
-    for part in flat.split(BLOCK, 1):
-        squares += part.double().square().sum(1)
+    number = torch.zeros_like(squares)
+    for logits, labels in row_blocks(flat, wanted, entries=BLOCK):
+        squares += torch.where(labels >= 0, logits.double(), 0.0).square().sum(1)
+        number += (labels >= 0).sum(1)
     return (squares / number.clamp(min=1)).sqrt()
 
 
-def _best_inverse(flat: Tensor, positive: Tensor, scale: Tensor) -> Tensor:
+def _best_inverse(flat: Tensor, wanted: Tensor, scale: Tensor) -> Tensor:
     """(rows,), where the slope of the cross-entropy in 1/T is 0: Newton's method, or else halving the bracket."""
     unit = torch.where(scale > 0, scale, 1.0)
     low, high, inverse = 1 / (REACH * unit), REACH / unit, 1 / unit
     step = torch.full_like(unit, torch.inf)
     for _ in range(STEPS):
-        slope, curvature = _slope_and_curvature(inverse, flat, positive)
+        slope, curvature = _slope_and_curvature(inverse, flat, wanted)
         found = (slope == 0) & (curvature > 0)
         low = torch.where((slope <= 0) & ~found, inverse, low)  # both are 0 where every sigmoid is 0 or 1 already
         high = torch.where(slope > 0, inverse, high)
         newton = inverse - slope / curvature
         fast = (newton > low) & (newton < high) & ((newton - inverse).abs() <= step.abs() / 2)
+        fast |= (newton - inverse).abs() < CLOSE * inverse  # there rounding decides, and the bracket may be wrong
         step = torch.where(found, 0.0, torch.where(fast, newton, (low * high).sqrt()) - inverse)
         inverse = inverse + step
-        if (step.abs() < 1e-12 * inverse).all():
+        if (step.abs() < CLOSE * inverse).all():
             break
     return inverse
 
 
-def _slope_and_curvature(inverse: Tensor, flat: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+def _slope_and_curvature(inverse: Tensor, flat: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """First and second derivative in 1/T of `Σ softplus(z / T) - y z / T`."""
     slope, curvature = torch.zeros_like(inverse), torch.zeros_like(inverse)
-    for logits, present in zip(flat.split(BLOCK, 1), positive.split(BLOCK, 1), strict=True):
-        logits = logits.double()
+    for scores, labels in row_blocks(flat, wanted, entries=BLOCK):
+        logits = torch.where(labels >= 0, scores.double(), 0.0)
         probability = torch.sigmoid(logits * inverse[:, None])
-        slope += ((probability - present.double()) * logits).sum(1)
+        slope += ((probability - (labels > 0).double()) * logits).sum(1)
         curvature += (probability * (1 - probability) * logits.square()).sum(1)
     return slope, curvature
 
@@ -303,7 +311,7 @@ def _slope_and_curvature(inverse: Tensor, flat: Tensor, positive: Tensor) -> tup
 def _platt(logits: Tensor, targets: Tensor, min_positives: int) -> tuple[Tensor, Tensor]:
     """Scale and bias (..., C); NaN for a class that cannot have its own."""
     blocks = [
-        _platt_rows(rows.double(), wanted, min_positives)
+        _platt_rows(rows, wanted, min_positives)
         for rows, wanted in class_blocks(logits.detach(), targets, entries=BLOCK)
     ]
     scale, bias = (join_blocks(list(values), logits.shape[:-2]) for values in zip(*blocks, strict=True))
@@ -311,44 +319,77 @@ def _platt(logits: Tensor, targets: Tensor, min_positives: int) -> tuple[Tensor,
 
 
 def _platt_rows(rows: Tensor, wanted: Tensor, min_positives: int) -> tuple[Tensor, Tensor]:
-    known = wanted >= 0
-    highest = torch.where(known, rows, -torch.inf).amax(1, keepdim=True)
-    lowest = torch.where(known, rows, torch.inf).amin(1, keepdim=True)
+    highest, lowest = _extremes(rows, wanted)
     # From -1 to 1, so that the steps do not depend on the scale of the logits.
     centre, half = (highest / 2 + lowest / 2).nan_to_num(0.0), highest / 2 - lowest / 2
     half = torch.where(half > 0, half, 1.0)
-    logistic = _Logistic(torch.where(known, (rows - centre) / half, 0.0), wanted > 0, known)
+    logistic = _Logistic(rows, wanted, centre, half)
     scale, bias = _newton(logistic)
     scale, bias = scale / half[:, 0], bias - scale * centre[:, 0] / half[:, 0]
-    positives, negatives = (wanted > 0).sum(1), (wanted == 0).sum(1)
-    own = (positives >= min_positives) & (negatives > 0) & (scale > 0)
-    return torch.where(own, scale, torch.nan), torch.where(own, bias, torch.nan)
+    own = (logistic.positives >= min_positives) & (logistic.negatives > 0) & (scale > 0)[:, None]
+    return torch.where(own[:, 0], scale, torch.nan), torch.where(own[:, 0], bias, torch.nan)
+
+
+def _extremes(rows: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """The highest and the lowest known value of each row, (rows, 1) float64; -∞ and ∞ where there is none."""
+    found = [
+        (
+            torch.where(labels >= 0, values.double(), -torch.inf).amax(1, keepdim=True),
+            torch.where(labels >= 0, values.double(), torch.inf).amin(1, keepdim=True),
+        )
+        for values, labels in row_blocks(rows, wanted, entries=BLOCK)
+    ]
+    highest, lowest = (torch.cat(values, 1) for values in zip(*found, strict=True))
+    return highest.amax(1, keepdim=True), lowest.amin(1, keepdim=True)
 
 
 class _Logistic:
     """The cross-entropy of `scale · x + bias` against Platt's targets, of several classes at once."""
 
-    def __init__(self, values: Tensor, positive: Tensor, known: Tensor) -> None:
-        self.values, self.known = values, known
-        number = positive.sum(1, keepdim=True).double()
-        others = known.sum(1, keepdim=True) - number
-        self.targets = torch.where(positive, (number + 1) / (number + 2), 1 / (others + 2))
-        self.prior = ((number + 1) / (others + 1)).log()[:, 0]
+    def __init__(self, rows: Tensor, wanted: Tensor, centre: Tensor, half: Tensor) -> None:
+        self.rows, self.wanted, self.centre, self.half = rows, wanted, centre, half
+        self.positives = count_positives(wanted, 1)[:, None]
+        self.negatives = count_positives(wanted == 0, 1)[:, None]
+        self.high = (self.positives + 1) / (self.positives.double() + 2)
+        self.low = 1 / (self.negatives.double() + 2)
+        self.prior = ((self.positives + 1) / (self.negatives.double() + 1)).log()[:, 0]
+        # A block is prepared once for all steps; where there are more, each is prepared anew at each step.
+        self.kept = list(self._blocks()) if rows.numel() <= BLOCK else None
+
+    def _blocks(self) -> Iterator[_Block]:
+        """Values, targets and what is known, (rows, some entries) each."""
+        for rows, wanted in row_blocks(self.rows, self.wanted, entries=BLOCK):
+            known = wanted >= 0
+            values = torch.where(known, (rows.double() - self.centre) / self.half, 0.0)
+            yield values, torch.where(wanted > 0, self.high, self.low), known
 
     def at(self, scale: Tensor, bias: Tensor) -> "_Point":
         """Loss and Newton step. About the weighted mean the 2×2 system is diagonal, and far values cost no digits."""
-        logits = scale[:, None] * self.values + bias[:, None]
-        loss = ((torch.nn.functional.softplus(logits) - self.targets * logits) * self.known).sum(1)
-        probability = logits.sigmoid_()
-        error, weight = (probability - self.targets) * self.known, probability * (1 - probability) * self.known
-        total = weight.sum(1).clamp(min=TINY)
-        mean = (weight * self.values).sum(1) / total
-        centred = self.values - mean[:, None]
-        by_scale, by_level, spread = (error * centred).sum(1), error.sum(1), (weight * centred.square()).sum(1)
+        blocks = self._blocks() if self.kept is None else self.kept
+        parts = zip(*(_sums(block, scale, bias) for block in blocks), strict=True)
+        loss, total, mean, by_scale, by_level, spread = (torch.stack(part) for part in parts)
+        weight = total.sum(0).clamp(min=TINY)
+        middle = (total * mean).sum(0) / weight
+        shift = mean - middle  # each block's sums are about its own mean
+        by_scale, by_level = (by_scale + shift * by_level).sum(0), by_level.sum(0)
+        spread = (spread + total * shift.square()).sum(0)
         step_scale = -by_scale / spread.clamp(min=TINY)  # equal logits: 0 / TINY
-        step_level = -by_level / total
+        step_level = -by_level / weight
         fall = -by_scale * step_scale - by_level * step_level
-        return _Point(scale, bias, loss, step_scale, step_level - mean * step_scale, fall)
+        return _Point(scale, bias, loss.sum(0), step_scale, step_level - middle * step_scale, fall)
+
+
+def _sums(block: _Block, scale: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    """Of one block: loss, weight, weighted mean, slopes in the scale and the level, and spread about the mean."""
+    values, targets, known = block
+    logits = scale[:, None] * values + bias[:, None]
+    loss = ((torch.nn.functional.softplus(logits) - targets * logits) * known).sum(1)
+    probability = logits.sigmoid_()
+    error, weight = (probability - targets) * known, probability * (1 - probability) * known
+    total = weight.sum(1)
+    mean = (weight * values).sum(1) / total.clamp(min=TINY)
+    centred = values - mean[:, None]
+    return loss, total, mean, (error * centred).sum(1), error.sum(1), (weight * centred.square()).sum(1)
 
 
 @dataclass(frozen=True)

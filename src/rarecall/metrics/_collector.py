@@ -5,9 +5,10 @@ they outgrow the limit, or at once where a folder is given. A shard has one writ
 so a folder of shards is the state of every process that writes to it, and nothing has to be locked or repaired.
 """
 
+import copy
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +20,7 @@ from jaxtyping import Float, Int, Int8, Int64, Shaped
 from torch import Tensor
 from torchmetrics import Metric
 
-from rarecall.errors import DataError, OptionError, RarecallError, ShapeError, listing
+from rarecall.errors import DataError, OptionError, RarecallError, ShapeError, listing, unknown_name
 from rarecall.metrics._ranking import mean_average_precision
 from rarecall.metrics._rows import (
     SHARD,
@@ -31,7 +32,7 @@ from rarecall.metrics._rows import (
     existing,
     in_order,
     is_numbered,
-    load_shard,
+    load_shards,
     new_shard,
     pack,
     pieces,
@@ -41,6 +42,7 @@ from rarecall.metrics._rows import (
 from rarecall.metrics._shared import check_inputs
 
 Summary = Callable[[Tensor, Tensor], dict[str, float]]
+Figures = dict[str, float] | Float[Tensor, ""]
 
 
 def mean_average_precisions(scores: Tensor, targets: Tensor) -> dict[str, float]:
@@ -52,13 +54,19 @@ def mean_average_precisions(scores: Tensor, targets: Tensor) -> dict[str, float]
     return {f"map_{way}": float(mean_average_precision(scores, targets, way)) for way in ("class", "sample")}
 
 
+def _check_number(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise OptionError(f"{name} is {value!r}: it must be a whole number of {least} or more")
+
+
 class Collector(Metric):
     """Stream batches, end with all scores and targets, exactly; a `torchmetrics.Metric`.
 
-    An item that comes twice, in one process or in several, counts once: the first copy stays. Items are told
-    apart by `indices`. Without them, `items` says how many there are, and the k-th item of process r among W
-    is taken to be item r + k·W, as `DistributedSampler(shuffle=False)` deals them out; what lies beyond `items`
-    is its padding. With neither, in one process only, every row counts, in the order of arrival.
+    An item that comes twice, in one process or in several, counts once: the first copy stays, with a warning if
+    another one has other targets, or scores that are further off than rounding explains. Items are told apart by
+    `indices`. Without them, `items` says how many there are, and the k-th item of process r among W is taken to
+    be item r + k·W, as `DistributedSampler(shuffle=False)` deals them out; what lies beyond `items` is its padding.
+    With neither, in one process only, every row counts, in the order of arrival.
 
     Rows and the ordered copy that `collected` makes of them stay in RAM as long as both fit the limit; beyond
     that they are memory-mapped files. With a `folder` every batch is on disk when `update` returns: a new
@@ -70,8 +78,9 @@ class Collector(Metric):
     everything, however many rows each has. With a shared folder, make all collectors before one is filled: what
     a collector finds in its folder is deleted by its `reset`.
 
-    Rows stay on the CPU: `.to(device)` moves nothing. They are not part of `state_dict`. A copy (`clone`, pickle)
-    has the rows in RAM and shares the folder.
+    Rows stay on the CPU: `.to(device)` moves nothing but the `figure`. They are not part of `state_dict`. A copy
+    (`clone`, pickle) has the rows in RAM and sees those in the folder, but owns none of its shards: its `reset`
+    deletes only what it has written itself.
 
     Args:
         classes: number of classes C.
@@ -79,10 +88,11 @@ class Collector(Metric):
         memory_limit: bytes; 2**30 is 1 GiB. Sorting takes about 50 bytes an item more.
         folder: where shards are kept; by default a temporary folder, removed with the collector.
         summary: the figures that `compute` gives, from scores (N, C) and targets (N, C).
+        figure: name of the one figure that `compute` and `forward` give instead, as a scalar float32 tensor.
         options: those of `torchmetrics.Metric`, such as `sync_on_compute` and `process_group`.
 
     Raises:
-        OptionError: a number out of range.
+        OptionError: a number that is not whole or out of range.
         DataError: the folder is a file, or holds rows of another number of classes.
 
     >>> collector = Collector(2)
@@ -93,7 +103,14 @@ class Collector(Metric):
     >>> collector.compute()
     {'map_class': 1.0, 'map_sample': 1.0}
 
-    Lightning logs the figures with `self.log_dict(collector.compute())` at the end of the epoch, before `reset`.
+    In Lightning, all figures are logged at the end of the epoch, by `self.log_dict(self.collector.compute())`
+    followed by `self.collector.reset()`. A collector of one `figure` is logged as any other metric of
+    torchmetrics, by `self.log("map", self.collector)` after each `update`; Lightning computes and resets it.
+
+    >>> collector = Collector(2, figure="map_class")
+    >>> collector.update(torch.tensor([[0.9, 0.1], [0.2, 0.8]]), torch.eye(2))
+    >>> collector.compute()
+    tensor(1.)
 
     Reference: torchmetrics documentation, section on implementing a metric.
     """
@@ -109,14 +126,16 @@ class Collector(Metric):
         memory_limit: int = 2**30,
         folder: str | Path | None = None,
         summary: Summary = mean_average_precisions,
+        figure: str | None = None,
         **options: Any,
     ) -> None:
-        for name, value, least in (("classes", classes, 1), ("items", items, 0), ("memory_limit", memory_limit, 0)):
-            if value is not None and value < least:
-                raise OptionError(f"{name} is {value}: it must be {least} or more")
+        _check_number("classes", classes, least=1)
+        _check_number("items", 0 if items is None else items, least=0)
+        _check_number("memory_limit", memory_limit, least=0)
         super().__init__(**options)
-        self.classes, self.items, self.memory_limit, self.summary = classes, items, memory_limit, summary
-        self.folder = None if folder is None else existing(Path(folder))
+        self.classes, self.items, self.memory_limit = classes, items, memory_limit
+        self.summary, self.figure = summary, figure
+        self.folder = None if folder is None else existing(Path(folder)).resolve()  # one folder, one spelling
         self._temporary: Path | None = None  # made when rows outgrow the limit and no folder is given
         self._merged: list[Path] = []  # folders of others, read only
         self._shards: list[Path] = [] if self.folder is None else sorted(self.folder.glob(SHARD))  # `reset` deletes
@@ -133,19 +152,22 @@ class Collector(Metric):
             options: those of `Collector`.
 
         Raises:
-            DataError: a folder without rows, or folders whose rows differ in classes or type.
+            DataError: a folder without rows or named twice, or folders whose rows differ in classes or type.
 
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Collector(1, folder=folder).update(torch.tensor([[0.5]]), torch.tensor([[1]]), torch.tensor([4]))
         ...     Collector.merge([folder]).seen()
         tensor([4])
         """
-        merged = [Path(folder) for folder in folders]
-        empty = [str(folder) for folder in merged if not any(folder.glob(SHARD))]
+        merged = [Path(folder).resolve() for folder in folders]
+        if twice := sorted({str(folder) for folder in merged if merged.count(folder) > 1}):
+            raise DataError(f"{listing(twice)}: named twice: pass each folder once")
+        rows = [load_shards(folder) for folder in merged]
+        empty = [str(folder) for folder, found in zip(merged, rows, strict=True) if not found]
         if empty or not merged:
             where = listing(empty) or "no folder"
             raise DataError(f"{where}: no collected rows there: pass folders that a Collector has written to")
-        collector = cls(classes_of(load_shard(next(merged[0].glob(SHARD)))), **options)
+        collector = cls(classes_of(rows[0][0]), **options)
         collector._merged = merged
         collector._row_type = collector._parts()[0].dtype
         return collector
@@ -173,19 +195,34 @@ class Collector(Metric):
             numbers = self._numbered(len(scores)) if indices is None else self._checked(indices, len(scores))
             rows = pack(scores, targets, numbers)
             self._add(rows if self.items is None else rows[rows["index"] < self.items])
+            self._arrived += len(scores) if indices is None else 0  # a refused batch shifts no later one
         except ShapeError as error:
             raise ShapeError(f"batch {self.update_count}: {error}") from None
 
-    def forward(self, scores: Tensor, targets: Tensor, indices: Tensor | None = None) -> dict[str, float]:
-        """Add a batch and give the figures of this batch alone."""
+    def forward(self, scores: Tensor, targets: Tensor, indices: Tensor | None = None) -> Figures:
+        """Add a batch and give the figures, or the one `figure`, of this batch alone."""
         self.update(scores, targets, indices)
-        self._forward_cache: Any = self.summary(scores, targets)
-        return dict(self._forward_cache)
+        figures = self._figures(scores, targets)
+        self._forward_cache: Any = figures
+        return copy.deepcopy(figures)
 
-    def compute(self) -> dict[str, float]:
-        """The figures of everything collected; in a distributed run every process calls it."""
+    def compute(self) -> Figures:
+        """The figures, or the one `figure`, of everything collected; in a distributed run every process calls it.
+
+        Raises:
+            OptionError: the summary has no such figure.
+            DataError: as `collected`.
+        """
         scores, targets, _ = self.collected()
-        return self.summary(scores, targets)
+        return self._figures(scores, targets)
+
+    def _figures(self, scores: Tensor, targets: Tensor) -> Figures:
+        figures = self.summary(scores, targets)
+        if self.figure is None:
+            return figures
+        if self.figure not in figures:
+            raise OptionError(unknown_name("figure", self.figure, figures))
+        return torch.tensor(figures[self.figure], dtype=torch.float32, device=self.device)
 
     def collected(
         self,
@@ -195,6 +232,9 @@ class Collector(Metric):
         Returns:
             Scores (N, C) in their own type, targets (N, C) int8 and indices (N,), on the CPU; memory-mapped if
             they exceed the limit. Changes to them are private: files never change.
+
+        Warns:
+            UserWarning: items came again with other targets, or with scores beyond 1e-3 + 1e-2 of the first ones.
 
         Raises:
             DataError: shards that are damaged, that differ in classes or type, or that some process cannot see;
@@ -225,12 +265,14 @@ class Collector(Metric):
         if incoming_state.classes != self.classes:
             raise OptionError(f"merge_state: {incoming_state.classes} classes into {self.classes}, must be equal")
         self._computed: Any = None
-        if self.folder is None or self.folder != incoming_state.folder:  # else all is here already
-            for rows in pieces(incoming_state._parts()):
-                self._add(rows)
+        for rows in pieces(incoming_state._parts(but=self._folders())):  # what is in those is here already
+            self._add(rows)
 
     def reset(self) -> None:
-        """Forget everything, and delete the shards of this collector and those it found in its folder."""
+        """Forget everything, and delete the shards of this collector and those it found in its folder.
+
+        A copy has found none, so what others have written to the folder stays, and the copy sees it still.
+        """
         super().reset()
         for shard in self._shards:
             shard.unlink(missing_ok=True)
@@ -243,14 +285,14 @@ class Collector(Metric):
         return super().update_called or bool(self._parts())
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy has: the rows in RAM and the folder; it writes to a shard of its own.
+        """What a copy has: the rows in RAM and the folder; it owns no shard and writes to one of its own.
 
         Raises:
             RarecallError: rows are in a temporary folder, which belongs to one collector.
         """
         if self._shard and not self.folder:
             raise RarecallError("a Collector whose rows exceed memory_limit cannot be copied: give it a folder")
-        return super().__getstate__() | {"_shard": None, "_temporary": None}
+        return super().__getstate__() | {"_shard": None, "_shards": [], "_temporary": None}
 
     # --- one process ------------------------------------------------------------------------------------------
 
@@ -284,25 +326,32 @@ class Collector(Metric):
             return torch.full((count,), -1)
         if self.folder:
             raise OptionError("update without indices, but with items and a folder: a continued run needs indices")
-        self._arrived += count
-        return torch.arange(self._arrived - count, self._arrived) * world + rank
+        return torch.arange(self._arrived, self._arrived + count) * world + rank
 
     def _add(self, rows: Rows) -> None:
         if self._row_type and self._row_type != rows.dtype:
             here, before = type_name(rows.dtype), type_name(self._row_type)
             raise ShapeError(f"scores are {here}, those before {before}: pass one type")
-        if len(rows):
-            self._row_type = rows.dtype
-            self._blocks.append(rows)
-            self._bytes += rows.nbytes
-        if self._blocks and (self.folder or self._bytes > self.memory_limit // 2):
+        if not len(rows):
+            return
+        self._row_type = rows.dtype
+        self._blocks.append(rows)
+        self._bytes += rows.nbytes
+        if self.folder or self._bytes > self.memory_limit // 2:
+            self._write_or_drop_last()
+
+    def _write_or_drop_last(self) -> None:
+        try:
             self._write()
+        except Exception:
+            self._bytes -= self._blocks.pop().nbytes  # the batch is refused: it must not count when it comes again
+            raise
 
     def _write(self) -> None:
         if not self._shard:
-            first = self._blocks.pop(0)
-            self._shard, self._written = new_shard(self._home(), first), len(first)
+            self._shard, self._written = new_shard(self._home(), self._blocks[0]), len(self._blocks[0])
             self._shards.append(self._shard)
+            self._bytes -= self._blocks.pop(0).nbytes
         if self._blocks:
             self._written = append_rows(self._shard, self._blocks, self._written)
         self._blocks, self._bytes = [], 0
@@ -316,10 +365,14 @@ class Collector(Metric):
             Finalize(self, shutil.rmtree, (self._temporary, True), exitpriority=0)
         return self._temporary
 
-    def _parts(self) -> list[Rows]:
-        """All rows that this process can see, as memory-mapped shards and blocks in RAM."""
-        folders = [*self._merged, *(folder for folder in (self.folder, self._temporary) if folder)]
-        shards = [load_shard(shard) for folder in folders for shard in sorted(folder.glob(SHARD))]
+    def _folders(self) -> list[Path]:
+        """Where its shards are, each once."""
+        folders = (*self._merged, self.folder, self._temporary)
+        return list(dict.fromkeys(folder for folder in folders if folder))
+
+    def _parts(self, but: Collection[Path] = ()) -> list[Rows]:
+        """All rows that this process can see, as memory-mapped shards and blocks in RAM, but for some folders."""
+        shards = [shard for folder in self._folders() if folder not in but for shard in load_shards(folder)]
         check_alike(shards + self._blocks, self.classes)
         return shards + self._blocks
 

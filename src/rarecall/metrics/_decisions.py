@@ -623,7 +623,7 @@ def _check_way(way: str) -> None:
 
 
 def _check_k(k: Any) -> None:
-    if not isinstance(k, int) or k < 1:
+    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
         raise OptionError(f"k={k}: it must be a whole number of 1 or more")
 
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from rarecall.errors import ShapeError
 from rarecall.metrics import _ranking as ranking
 from rarecall.metrics._calibration import brier_score, expected_calibration_error
 from rarecall.metrics._decisions import (
@@ -18,13 +19,16 @@ from rarecall.metrics._decisions import (
     decisions_of,
     instance_metrics_of,
     mean_decisions_of,
+    top_1_accuracy,
+    top_k,
 )
 from rarecall.metrics._places import Measure, of_each_ranking
-from rarecall.metrics._shared import check_inputs, mean_of_present
+from rarecall.metrics._shared import check_groups, check_inputs, check_thresholds, mean_of_present
 
 Scores = Float[Tensor, "samples classes"]
 Targets = Shaped[Tensor, "samples classes"]
 PerClass = Float[Tensor, " classes"]
+FEW = 5  # of the highest
 Groups = Mapping[str, Int[np.ndarray, " members"]]
 
 
@@ -75,8 +79,9 @@ def measure(
     >>> round(found.figures["map_class"], 3), found.figures["macro_recall"], found.counted["map_class"]
     (0.833, 0.5, 1)
     """
+    check_thresholds(thresholds, scores.shape[-1])
     found = ranking_figures(scores, targets, groups=groups, absent=absent)
-    found |= decision_figures(scores >= thresholds, targets, absent=absent)
+    found |= decision_figures(scores >= torch.as_tensor(thresholds, device=scores.device), targets, absent=absent)
     return found if probabilities is None else found | calibration_figures(probabilities, targets, absent=absent)
 
 
@@ -95,13 +100,18 @@ def ranking_figures(
     Returns:
         Of each class: `ap`, `roc_auc`, `recall_at_precision`, `f1_best_possible` (at the best threshold for these
         very items). Of the whole: `map_class`, `map_<group>`, `roc_auc` and `recall_at_precision`, means over
-        classes; `map_sample`, `coverage_error` and `ranking_loss`, means over samples.
+        classes; `map_sample`, `coverage_error` and `ranking_loss`, means over samples. With more than five classes,
+        of the five highest of each sample, as on DeepFashion: `top_5_recall` of all labels together, and the
+        balanced accuracies `top_5_mean_accuracy` over classes and `top_5_sample_accuracy` over samples. Where every
+        sample has exactly one class: `top_1_accuracy`.
 
     Raises:
         OptionError, ShapeError: as `measure`, and a precision outside 0 to 1.
     """
     check_inputs("scores", scores, targets)
+    _check_one_table(scores)
     ranking.check_precision(precision)
+    check_groups(groups or {}, scores.shape[-1])
     of_class: dict[str, Measure] = {
         "ap": ranking.precision_averaged,
         "roc_auc": ranking.pairs_won,
@@ -117,7 +127,22 @@ def ranking_figures(
     samples = dict(zip(of_sample, of_each_ranking(list(of_sample.values()), scores, targets, "sample"), strict=True))
     means = {"map_class": classes["ap"], **{name: classes[name] for name in ("roc_auc", "recall_at_precision")}}
     means |= {f"map_{name}": classes["ap"][torch.as_tensor(rows)] for name, rows in (groups or {}).items()}
-    return Measured(classes) | _means(means | samples, absent)
+    return Measured(classes) | _means(means | samples, absent) | _of_the_highest(scores, targets, absent)
+
+
+def _of_the_highest(scores: Scores, targets: Targets, absent: str) -> Measured:
+    """Figures of the five highest classes of each sample, and of the highest where each sample is of one class."""
+    found = Measured()
+    if scores.shape[1] > FEW:
+        decided = top_k(scores, FEW, targets=targets)
+        by_class, by_sample = (confusion_counts(decided, targets, way=way) for way in ("class", "sample"))
+        pooled = by_class.pooled()
+        found |= _figures("", {"top_5_recall": decisions_of(pooled).recall}, pooled.present)
+        balanced = {"top_5_mean_accuracy": by_class, "top_5_sample_accuracy": by_sample}
+        found |= _means({name: balanced_accuracy_of(counts) for name, counts in balanced.items()}, absent)
+    if len(targets) and bool((targets >= 0).all()) and bool((torch.count_nonzero(targets > 0, 1) == 1).all()):
+        found |= _figures("", {"top_1_accuracy": top_1_accuracy(scores, (targets > 0).int().argmax(1))}, len(targets))
+    return found
 
 
 def decision_figures(decided: Bool[Tensor, "samples classes"], targets: Targets, *, absent: str = "skip") -> Measured:
@@ -175,6 +200,11 @@ def calibration_figures(probabilities: Scores, targets: Targets, *, absent: str 
     return Measured(classes) | _means(classes, absent)
 
 
+def _check_one_table(values: Tensor) -> None:
+    if values.ndim != 2:
+        raise ShapeError(f"{tuple(values.shape)} must be (samples, classes): measure one table at a time")
+
+
 def _means(values: Mapping[str, Tensor], absent: str) -> Measured:
     """The mean of each, and over how many it was taken."""
     found = {name: mean_of_present(own, absent, return_counts=True) for name, own in values.items()}
@@ -184,7 +214,7 @@ def _means(values: Mapping[str, Tensor], absent: str) -> Measured:
     )
 
 
-def _figures(prefix: str, values: Mapping[str, Tensor], over: Tensor) -> Measured:
+def _figures(prefix: str, values: Mapping[str, Tensor], over: Tensor | int) -> Measured:
     """Figures that were taken over so many classes, samples or entries."""
     names = {name: name if name == "f1_of_macro" else prefix + name for name in values}
     return Measured(

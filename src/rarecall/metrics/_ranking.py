@@ -198,7 +198,7 @@ def pairs_won(places: Places) -> Float[Tensor, " rankings"]:
 
 def recall_held(places: Places, precision: float) -> Float[Tensor, " rankings"]:
     """Recall at fixed precision."""
-    holds = places.hits >= precision * places.at_least.double()
+    holds = places.hits / places.at_least.double() >= precision
     return places.largest(torch.where(holds, places.hits, 0)) / places.positives
 
 

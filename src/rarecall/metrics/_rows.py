@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ Rows = NDArray[np.void]
 
 SHARD = "*.rows.npy"
 BLOCK = 2**24  # bytes that are copied or sent at a time
+# How far apart the scores of one item may be: padding that is computed again, in another batch, is rounded otherwise.
+RELATIVE, ABSOLUTE = 1e-2, 1e-3
 # NumPy has no bfloat16: its bits are kept as integers, which scores never are.
 STORED = {torch.float16: "<f2", torch.bfloat16: "<i2", torch.float32: "<f4", torch.float64: "<f8"}
 
@@ -39,13 +42,17 @@ def pack(scores: Tensor, targets: Tensor, numbers: Tensor) -> Rows:
 
 
 def unpack(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
-    scores, index = torch.from_numpy(rows["scores"]), torch.from_numpy(rows["index"])
-    scores = scores.view(torch.bfloat16) if scores.dtype == torch.int16 else scores
-    return scores, torch.from_numpy(rows["targets"]), index if is_numbered(rows["index"]) else torch.arange(len(rows))
+    index = torch.from_numpy(rows["index"]) if is_numbered(rows["index"]) else torch.arange(len(rows))
+    return scores_of(rows), torch.from_numpy(rows["targets"]), index
+
+
+def scores_of(rows: Rows) -> Tensor:
+    scores = torch.from_numpy(rows["scores"])
+    return scores.view(torch.bfloat16) if scores.dtype == torch.int16 else scores
 
 
 def in_order(parts: list[Rows], limit: int, folder: Path | None) -> Rows:
-    """Each item once, its first copy, in the order of the indices."""
+    """Each item once, its first copy, in the order of the indices; a warning if later copies are not like it."""
     index = np.concatenate([part["index"] for part in parts])
     first = np.unique(index, return_index=True)[1] if is_numbered(index) else np.arange(len(index))
     if len(parts) == 1 and parts[0].nbytes > limit and np.array_equal(first, np.arange(len(index))):
@@ -53,11 +60,32 @@ def in_order(parts: list[Rows], limit: int, folder: Path | None) -> Rows:
     place = np.full(len(index), -1)
     place[first] = np.arange(len(first))
     ordered, start = _room(len(first), parts[0].dtype, limit, folder), 0
+    numbers, unlike = index[first], np.zeros(len(first), bool)
     for rows in pieces(parts):
         places = place[start : start + len(rows)]
         ordered[places[places >= 0]] = rows[places >= 0]
         start += len(rows)
+        again = rows[places < 0]
+        original = np.searchsorted(numbers, again["index"])
+        unlike[original[_differ(ordered[original], again)]] = True
+    if unlike.any():
+        warnings.warn(_warning(int(unlike.sum())), UserWarning, stacklevel=3)
     return ordered
+
+
+def _differ(rows: Rows, others: Rows) -> NDArray[np.bool_]:
+    """Which rows have other scores, beyond what rounding makes of them, or other targets."""
+    scores, again = (scores_of(part) for part in (rows, others))
+    if scores.dtype.itemsize < 4:
+        scores, again = scores.float(), again.float()
+    apart = ~torch.isclose(again, scores, rtol=RELATIVE, atol=ABSOLUTE).all(1).numpy()
+    return np.asarray(apart | (rows["targets"] != others["targets"]).any(1))
+
+
+def _warning(count: int) -> str:
+    came = "1 item came" if count == 1 else f"{count} items came"
+    advice = "give each pass over the data a folder of its own, or call reset()"
+    return f"{came} again with other scores or targets, and the first copy stays: {advice}"
 
 
 def _room(count: int, row_type: np.dtype[np.void], limit: int, folder: Path | None) -> Rows:
@@ -133,9 +161,20 @@ def append_rows(shard: Path, blocks: list[Rows], written: int) -> int:
     return written
 
 
-def load_shard(shard: Path) -> Rows:
+def load_shards(folder: Path) -> list[Rows]:
+    """The shards of a folder, in the order in which they were begun."""
+    shards = (load_shard(shard) for shard in sorted(folder.glob(SHARD)))
+    return [shard for shard in shards if shard is not None]
+
+
+def load_shard(shard: Path) -> Rows | None:
+    """The rows of a shard, or nothing if a `reset` elsewhere has just deleted it."""
     try:
         rows = np.asarray(np.load(shard, mmap_mode="c"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"{shard}: cannot be read ({error}): make it readable, or pass another folder") from None
     except (ValueError, EOFError) as error:
         raise DataError(f"{shard}: is damaged ({error}): remove it and collect its items again") from None
     if rows.dtype.names != ("index", "scores", "targets"):

@@ -1,5 +1,6 @@
 """What every metric shares: the check of its inputs, and what becomes of classes that nothing can be said of."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 import torch
@@ -11,7 +12,10 @@ POLICIES = ("skip", "zero", "nan")
 
 
 def check_inputs(name: str, values: Any, targets: Any) -> None:
-    """Refuse what is no pair of equally shaped tensors (..., N, C) of finite values and targets of 1, 0 and -1.
+    """Refuse what is no pair of equally shaped tensors (..., N, C) of finite floats and targets of 1, 0 and -1.
+
+    Decisions may be true or false. Whole numbers are refused: halves between them and their negatives, which
+    metrics are made of, may not exist in their type.
 
     Args:
         name: what the values are, in the plural: `scores`, `decisions`, `probabilities`.
@@ -28,6 +32,8 @@ def check_inputs(name: str, values: Any, targets: Any) -> None:
         raise ShapeError(f"{name} {tuple(values.shape)} and targets {tuple(targets.shape)} differ in shape")
     if values.ndim < 2:
         raise ShapeError(f"{name} {tuple(values.shape)} must have two dimensions or more: (…, samples, classes)")
+    if not values.is_floating_point() and values.dtype != torch.bool:
+        raise ShapeError(f"{name} are {values.dtype}: pass floats, such as {name}.float()")
     if values.numel():
         _require_finite(name, values)
         _require_labels(targets)
@@ -39,13 +45,42 @@ def check_finite(name: str, values: Any) -> None:
     check_inputs(name, values, torch.zeros((), dtype=torch.bool).expand(shape))
 
 
+def check_thresholds(thresholds: Any, classes: int) -> None:
+    """Refuse thresholds that are not one number, or one for each class, or that are NaN; ±∞ decide nothing or all.
+
+    Raises:
+        ShapeError: with their shape or the class.
+    """
+    values = torch.as_tensor(thresholds)
+    if values.shape not in ((), (classes,)):
+        raise ShapeError(f"thresholds {tuple(values.shape)} do not fit {classes} classes: pass one, or one for each")
+    if values.isnan().any():
+        raise ShapeError(f"the threshold of class {int(values.reshape(-1).isnan().nonzero()[0])} is NaN")
+
+
+def check_groups(groups: Mapping[str, Any], classes: int) -> None:
+    """Refuse groups of classes with numbers that no class has.
+
+    Raises:
+        ShapeError: with the group and the number.
+    """
+    for name, members in groups.items():
+        numbers = torch.as_tensor(members)
+        if not numbers.numel() or numbers.is_floating_point():
+            raise ShapeError(f"group {name!r} must hold class numbers, not {members}")
+        if numbers.min() < 0 or numbers.max() >= classes:
+            wrong = numbers[(numbers < 0) | (numbers >= classes)][0].item()
+            raise ShapeError(f"group {name!r} has class {wrong}: classes are numbered from 0 to {classes - 1}")
+
+
 def _require_finite(name: str, values: Tensor) -> None:
     # The extremes of values with a NaN are NaN, and no mask as large as the values is made where all is well.
     if not values.is_floating_point() or bool(torch.stack(torch.aminmax(values)).isfinite().all()):
         return
     where = tuple((~values.isfinite()).nonzero()[0].tolist())
     kind = "NaN" if values[where].isnan() else "infinite"
-    raise ShapeError(f"the {name.removesuffix('s')} at {where} is {kind}: {name} must be finite numbers")
+    one = name.removesuffix("ies") + "y" if name.endswith("ies") else name.removesuffix("s")
+    raise ShapeError(f"the {one} at {where} is {kind}: {name} must be finite numbers")
 
 
 def _require_labels(targets: Tensor) -> None:
@@ -67,6 +102,8 @@ def check_probabilities(probabilities: Any, targets: Any) -> None:
         ShapeError: with the place and the value.
     """
     check_inputs("probabilities", probabilities, targets)
+    if probabilities.dtype == torch.bool:
+        raise ShapeError("probabilities are true or false: pass floats from 0 to 1")
     outside = (probabilities < 0) | (probabilities > 1)
     if outside.any():
         where = tuple(outside.nonzero()[0].tolist())

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rarecall.metrics._decisions import precision_recall_f1
 from rarecall.metrics._ranking import average_precision, mean_average_precision
+from rarecall.metrics._shared import check_thresholds
 
 
 def summarise(
@@ -27,6 +28,7 @@ def summarise(
     Returns:
         `map_class`, `map_sample`, `macro_f1` and `map_<group>`, from 0 to 1, NaN where nothing counts.
     """
+    check_thresholds(thresholds, scores.shape[1])
     ap = average_precision(scores, targets)
     figures = {
         "map_class": ap.nanmean(),

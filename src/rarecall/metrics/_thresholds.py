@@ -1,7 +1,9 @@
 """Thresholds fitted on validation data, and an honest estimate of what they gain."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Integral, Real
 from statistics import stdev
 from typing import Any, Literal
 
@@ -10,7 +12,8 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from rarecall.errors import OptionError, ShapeError, unknown_name
-from rarecall.metrics._decisions import precision_recall_f1
+from rarecall.metrics._blocks import BLOCK, class_blocks, count_positives, join_blocks, row_blocks
+from rarecall.metrics._decisions import ConfusionCounts, confusion_counts, mean_decisions_of
 from rarecall.metrics._places import sort_rows
 from rarecall.metrics._shared import check_inputs
 
@@ -20,11 +23,12 @@ PerClass = Float[Tensor, "*batch classes"]
 Method = Literal["f1", "precision", "recall", "prevalence"]
 Scope = Literal["class", "global"]
 
+OPTIONS = ("method", "at", "scope", "min_positives", "shrinkage")
 METHODS, SCOPES = ("f1", "precision", "recall", "prevalence"), ("class", "global")
 SHRINKAGE = 2.0  # pseudo-positives that trainings and studies fit with; figures in `fit_thresholds`
 NONE = 0.5  # entries that count where none is decided, in a geometric mean
-BLOCK = 1 << 22
-"""Entries that are sorted or fitted at once, so that the extra memory does not grow with the classes."""
+LEAST = {"f1": 5, "precision": 0, "recall": 1, "prevalence": 1}
+"""Positives that a class needs for a threshold of its own, without shrinkage."""
 
 
 def fit_thresholds(
@@ -39,9 +43,11 @@ def fit_thresholds(
 ) -> PerClass:
     r"""Thresholds fitted on validation data: decide `score >= threshold`.
 
-    A class with `min_positives` or more gets its own threshold; the others share the one that is fitted to all
-    entries, because a threshold fitted on one or two positives only fits them. Nothing is assumed of the scale
-    of the scores: ranking losses have no natural zero.
+    A class with `min_positives` or more gets its own threshold; the others share the one that is fitted to the
+    entries of all classes together, as if they were one class: for `f1` the one with the highest micro F1. It is
+    there because the F1 of one or two positives says little; but it says nothing of the precision, the recall
+    or the number that it comes to in a class. Nothing is assumed of the scale of the scores: ranking losses have
+    no natural zero.
 
     | method | the threshold | where equally good |
     |---|---|---|
@@ -63,9 +69,10 @@ def fit_thresholds(
         targets: (..., N, C), 1 present, 0 absent, -1 unknown (left out).
         method: as in the table.
         at: the precision or recall to reach, above 0 and at most 1; for the methods of that name only.
-        scope: `class`, or `global` for one threshold for all classes.
-        min_positives: how many positives a class needs for a threshold of its own. Default 5, our choice; with
-            `shrinkage`, which guards rare classes itself, 1.
+        scope: `class`, or `global` for the shared threshold for all classes.
+        min_positives: how many positives a class needs for a threshold of its own. Default for `f1` 5, our
+            choice, or 1 with `shrinkage`, which guards rare classes itself; 1 for `recall` and `prevalence`; 0
+            for `precision`, of which a class without positive can have none: nothing of it is decided.
         shrinkage: pseudo-positives m, 0 or more, for `f1` and the scope `class` only. Default None: none.
 
     Returns:
@@ -83,14 +90,16 @@ def fit_thresholds(
     >>> fit_thresholds(scores, targets, method="precision", at=0.9, min_positives=1)
     tensor([2.5000])
 
+    Memory: a sorted copy of the scores, in float32 or wider, if any class shares a threshold; else that of a block.
+
     Reference: Z. Lipton et al., Optimal thresholding of classifiers to maximize F1 measure, ECML 2014.
     """
     check_inputs("scores", scores, targets)
     _check_options(method, at, scope, min_positives, shrinkage)
     if scope == "global":
         return _shared(scores, targets, method, at).expand(*scores.shape[:-2], scores.shape[-1]).clone()
-    least = (1 if shrinkage is not None else 5) if min_positives is None else min_positives
-    enough = (targets > 0).sum(-2) >= least
+    default = LEAST[method] if shrinkage is None else 1
+    enough = count_positives(targets, -2) >= (default if min_positives is None else min_positives)
     if enough.all() and not shrinkage:
         return _own(scores, targets, method, at)
     shared = _shared(scores, targets, method, at)
@@ -157,7 +166,8 @@ def cross_validated_gain(
         Macro F1 is over the classes with a positive; every figure is NaN if there is none.
 
     Raises:
-        OptionError: `folds` out of range, or as `fit_thresholds`.
+        OptionError: `folds` out of range, a seed or base that is no such number, an unknown option, or as
+            `fit_thresholds`.
         ShapeError: not (N, C), or as `fit_thresholds`.
 
     >>> scores, targets = torch.arange(8.0)[:, None], torch.tensor([0, 0, 0, 1, 0, 1, 1, 1])[:, None]
@@ -165,48 +175,67 @@ def cross_validated_gain(
     >>> gain.base, gain.apparent > gain.honest
     (0.6666666666666666, True)
 
+    Memory: that of `fit_thresholds`, and one byte an entry for the targets of the other folds.
+
     Reference: G. Forman and M. Scholz, Apples-to-apples in cross-validation studies, SIGKDD Explorations 2010,
     on why F1 is taken over all folds together.
     """
     check_inputs("scores", scores, targets)
     if scores.ndim != 2:
         raise ShapeError(f"scores {tuple(scores.shape)} must be (samples, classes): pass one problem at a time")
-    if not 2 <= folds <= len(scores):
-        raise OptionError(f"folds is {folds}: it must be from 2 to the number of samples, {len(scores)}")
-    fold = _stratified_folds(targets > 0, folds, seed).to(scores.device)
-    parts = [fold == number for number in range(folds)]
-    honest = torch.empty_like(targets, dtype=torch.bool)
-    for held_out in parts:
-        fitted = fit_thresholds(scores[~held_out], targets[~held_out], **options)
-        honest[held_out] = scores[held_out] >= fitted
-    baseline, apparent = scores >= base, scores >= fit_thresholds(scores, targets, **options)
-    fold_gains = (_macro_f1(honest[part], targets[part]) - _macro_f1(baseline[part], targets[part]) for part in parts)
-    return Gain(
-        _macro_f1(baseline, targets), _macro_f1(apparent, targets), _macro_f1(honest, targets), tuple(fold_gains)
-    )
+    _check_folds(folds, seed, base, len(scores), options)
+    fold = _stratified_folds(targets, folds, seed).to(scores.device)
+    parts = [(fold == number).nonzero()[:, 0] for number in range(folds)]
+    fitted = fit_thresholds(scores, targets, **options)
+    apparent = [_counts_at(fitted, scores, targets, part) for part in parts]
+    baseline = [_counts_at(base, scores, targets, part) for part in parts]
+    honest = []
+    for part in parts:
+        others = targets.to(torch.int8, copy=True).index_fill_(0, part, -1)
+        honest.append(_counts_at(fit_thresholds(scores, others, **options), scores, targets, part))
+    fold_gains = (_macro_f1([after]) - _macro_f1([before]) for before, after in zip(baseline, honest, strict=True))
+    return Gain(_macro_f1(baseline), _macro_f1(apparent), _macro_f1(honest), tuple(fold_gains))
 
 
-def class_blocks(*tensors: Tensor, entries: int = BLOCK) -> Iterator[tuple[Tensor, ...]]:
-    """Tensors (..., N, C) as rows (classes, N), with some classes of every leading problem at a time.
-
-    A block has `entries` or fewer, though one class at least.
-    """
-    width = max(entries // max(tensors[0].shape[:-1].numel(), 1), 1)
-    for parts in zip(*(tensor.split(width, -1) for tensor in tensors), strict=True):
-        yield tuple(part.mT.contiguous().flatten(0, -2) for part in parts)
-
-
-def join_blocks(blocks: list[Tensor], lead: torch.Size) -> Tensor:
-    """What was found for the rows of each block of `class_blocks`, (classes, ...), as (*lead, C, ...)."""
-    return torch.cat([block.unflatten(0, (*lead, -1)) for block in blocks], len(lead))
-
-
-def sorted_where(chosen: Tensor, rows: Tensor) -> Tensor:
-    """The chosen values of each row in ascending order, filled up with +∞; float32 or float64."""
-    wide = rows if rows.dtype == torch.float64 else rows.float()
-    values = torch.where(chosen, wide, torch.inf)
+def sorted_known(rows: Shaped[Tensor, "rows entries"], wanted: Shaped[Tensor, "rows entries"]) -> Tensor:
+    """The known values of each row in ascending order, filled up with +∞; float32 or float64."""
+    values = rows.to(_wide(rows), copy=True)
+    for part, labels in row_blocks(values, wanted):
+        part.masked_fill_(labels < 0, torch.inf)
     sort_rows(values)
     return values
+
+
+def is_number(value: Any) -> bool:
+    """Whether an option is one finite number; true and false are none."""
+    return not isinstance(value, bool) and isinstance(value, Real) and isfinite(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether an option is one whole number; true and false are none."""
+    return not isinstance(value, bool) and isinstance(value, Integral)
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Refuse an option that is no whole number of `least` or more.
+
+    Raises:
+        OptionError: with the name and the value.
+    """
+    if not is_whole(value) or value < least:
+        raise OptionError(f"{name} is {value}: it must be a whole number of {least} or more")
+
+
+def _check_folds(folds: Any, seed: Any, base: Any, samples: int, options: dict[str, Any]) -> None:
+    if not is_whole(folds) or not 2 <= folds <= samples:
+        raise OptionError(f"folds is {folds}: it must be a whole number from 2 to the number of samples, {samples}")
+    if not is_whole(seed):
+        raise OptionError(f"seed is {seed}: it must be a whole number")
+    if not is_number(base):
+        raise OptionError(f"base is {base}: it must be one finite number")
+    for name in options:
+        if name not in OPTIONS:
+            raise OptionError(unknown_name("option", name, OPTIONS))
 
 
 def _check_options(method: str, at: float | None, scope: str, min_positives: int | None, shrinkage: Any) -> None:
@@ -217,17 +246,17 @@ def _check_options(method: str, at: float | None, scope: str, min_positives: int
     if (at is not None) != (method in ("precision", "recall")):
         advice = "leave it out" if at is not None else "say which value to reach, such as at=0.9"
         raise OptionError(f"method {method!r} with at={at}: {advice}")
-    if at is not None and not 0 < at <= 1:
+    if at is not None and not (is_number(at) and 0 < at <= 1):
         raise OptionError(f"at is {at}: it must be above 0 and at most 1")
-    if min_positives is not None and min_positives < 0:
-        raise OptionError(f"min_positives is {min_positives}: it must be 0 or more")
+    if min_positives is not None:
+        check_whole("min_positives", min_positives, 0)
     _check_shrinkage(method, scope, shrinkage)
 
 
 def _check_shrinkage(method: str, scope: str, shrinkage: float | None) -> None:
     if shrinkage is None:
         return
-    if not 0 <= shrinkage < float("inf"):
+    if not is_number(shrinkage) or shrinkage < 0:
         raise OptionError(f"shrinkage is {shrinkage}: it must be 0 or more")
     if method != "f1" or scope != "class":
         raise OptionError(f"shrinkage with method {method!r} and scope {scope!r}: it is for 'f1' and 'class' only")
@@ -276,10 +305,23 @@ class _Ranked:
 
 
 def _rank(rows: Tensor, wanted: Tensor) -> _Ranked:
-    present = (wanted > 0).sum(1)
+    present = count_positives(wanted, 1)
+    positive = _sorted_positives(rows, wanted > 0, present)
+    ordered = sorted_known(rows, wanted)
+    known = torch.searchsorted(ordered, ordered.new_full((len(rows), 1), torch.inf))[:, 0]
+    return _Ranked(ordered, positive, known, present)
+
+
+def _sorted_positives(rows: Tensor, positive: Tensor, present: Tensor) -> Tensor:
     most = max(int(present.max()), 1)
-    positive = sorted_where(wanted > 0, rows)[:, :most].contiguous()
-    return _Ranked(sorted_where(wanted >= 0, rows), positive, (wanted >= 0).sum(1), present)
+    values = torch.full((len(rows), most), torch.inf, dtype=_wide(rows), device=rows.device)
+    values[torch.arange(most, device=rows.device) < present[:, None]] = rows[positive].to(values.dtype)
+    sort_rows(values)
+    return values
+
+
+def _wide(rows: Tensor) -> torch.dtype:
+    return torch.float64 if rows.dtype == torch.float64 else torch.float32
 
 
 def _best_cut(ranked: _Ranked, criterion: Callable[..., Tensor], at: float) -> Tensor:
@@ -287,12 +329,18 @@ def _best_cut(ranked: _Ranked, criterion: Callable[..., Tensor], at: float) -> T
 
     A cut below a negative is never better than the one above it, so only the positives' scores are tried.
     """
-    cuts = ranked.positive.flip(1)
-    decided = ranked.known[:, None] - torch.searchsorted(ranked.ordered, cuts)
-    hits = ranked.present[:, None] - torch.searchsorted(ranked.positive, cuts)
-    value = criterion(hits.double(), decided.double(), ranked.present[:, None].double(), at)
-    best = value.argmax(1, keepdim=True)
-    return torch.where(value.gather(1, best) > 0, decided.gather(1, best), 0)[:, 0]
+    present = ranked.present[:, None]
+    most, best = torch.zeros_like(present), torch.zeros_like(present, dtype=torch.float64)
+    for (part,) in row_blocks(ranked.positive.flip(1)):
+        cuts = part.contiguous()
+        decided = ranked.known[:, None] - torch.searchsorted(ranked.ordered, cuts)
+        hits = present - torch.searchsorted(ranked.positive, cuts)
+        value = criterion(hits.double(), decided.double(), present.double(), at)
+        top = value.argmax(1, keepdim=True)
+        better = value.gather(1, top) > best
+        most = torch.where(better, decided.gather(1, top), most)
+        best = torch.where(better, value.gather(1, top), best)
+    return most[:, 0]
 
 
 def _f1(hits: Tensor, decided: Tensor, present: Tensor, _: float) -> Tensor:
@@ -337,29 +385,52 @@ def _threshold(ranked: _Ranked, decided: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.where(decided > 0, torch.where(exact, halfway, at)[:, 0], torch.inf)
 
 
-def _macro_f1(decided: Tensor, targets: Tensor) -> float:
-    return float(precision_recall_f1(decided, targets, average="macro").f1)
+def _counts_at(thresholds: Tensor | float, scores: Tensor, targets: Tensor, samples: Tensor) -> ConfusionCounts:
+    """What the thresholds decide of some samples, of which not many are copied at a time."""
+    blocks = samples.split(max(BLOCK // max(scores.shape[1], 1), 1))
+    return _sum(confusion_counts(scores[some] >= thresholds, targets[some]) for some in blocks)
 
 
-def _stratified_folds(positive: Tensor, folds: int, seed: int) -> Tensor:
+def _sum(counts: Iterable[ConfusionCounts]) -> ConfusionCounts:
+    every = zip(*(vars(part).values() for part in counts), strict=True)
+    return ConfusionCounts(*(torch.stack(values).sum(0) for values in every))
+
+
+def _macro_f1(counts: Iterable[ConfusionCounts]) -> float:
+    return float(mean_decisions_of(_sum(counts)).f1)
+
+
+def _stratified_folds(targets: Tensor, folds: int, seed: int) -> Tensor:
     """(N,), the fold of each item: each class's positives dealt out evenly, those of the rarest class first.
 
     The classes go one after the other, because where the next one's positives go depends on where those of the
     rarer ones went; nothing else is a loop.
     """
-    shuffled = torch.randperm(len(positive), generator=torch.Generator().manual_seed(seed))
-    order = positive.sum(0).argsort(stable=True).cpu()
-    positive = positive.cpu()[shuffled][:, order].T.contiguous()
-    fold = torch.full((len(shuffled),), -1)
-    for members in (*positive, torch.ones_like(fold, dtype=torch.bool)):
-        left = (members & (fold < 0)).nonzero()[:, 0]
+    shuffled = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
+    fold, size = torch.full((len(shuffled),), -1), torch.zeros(folds, dtype=torch.long)
+    for members in (*_members(targets, shuffled.argsort()), torch.arange(len(fold))):
+        left = members[fold[members] < 0]
         if len(left):
-            dealt = torch.bincount(fold[members & (fold >= 0)], minlength=folds)
-            size = torch.bincount(fold[fold >= 0], minlength=folds)
+            dealt = torch.bincount(fold[members] + 1, minlength=folds + 1)[1:]
             fold[left] = _deal(dealt, size, len(left))
+            size += torch.bincount(fold[left], minlength=folds)
     result = torch.empty_like(fold)
     result[shuffled] = fold
     return result
+
+
+def _members(targets: Tensor, place: Tensor) -> tuple[Tensor, ...]:
+    """The places of each class's positives in rising order, those of the rarest class first."""
+    pairs, classes = [torch.zeros(0, 2, dtype=torch.long)], 0
+    for (rows,) in class_blocks(targets):
+        pairs.append((rows > 0).nonzero().cpu() + torch.tensor([classes, 0]))
+        classes += len(rows)
+    number, sample = torch.cat(pairs).T
+    count = torch.bincount(number, minlength=classes)
+    order = count.argsort(stable=True)
+    keys = order.argsort()[number] * len(place) + place[sample]
+    members: Tensor = keys.sort().values % max(len(place), 1)
+    return torch.split(members, count[order].tolist())
 
 
 def _deal(dealt: Tensor, size: Tensor, number: int) -> Tensor:

@@ -181,8 +181,12 @@ def threshold_shift(logits: Tensor, targets: Tensor, thresholds: Tensor, size: S
 
 def reliability(probabilities: Tensor, targets: Tensor, size: Size) -> Figure:
     """How often entries with about the same score are present, all classes together, and how many entries those are."""
-    pooled = metrics.reliability(probabilities.reshape(-1, 1), targets.reshape(-1, 1), bins=RELIABILITY_BINS)
-    count, confidence, frequency = (values[0].numpy() for values in vars(pooled).values())
+    of_class = metrics.reliability(probabilities, targets, bins=RELIABILITY_BINS)
+    count = of_class.count.sum(0).numpy()
+    confidence, frequency = (
+        (values.nan_to_num() * of_class.count).sum(0).numpy() / np.maximum(count, 1)
+        for values in (of_class.confidence, of_class.frequency)
+    )
     figure, axes = _canvas(size)
     many = axes.twinx()
     middles = (np.arange(RELIABILITY_BINS) + 0.5) / RELIABILITY_BINS

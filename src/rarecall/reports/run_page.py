@@ -63,6 +63,7 @@ def render(evaluation: Evaluation, card: RunCard | None = None) -> str:
         ranking={name: words for name, words in wording.RANKING.items() if name in summary["metrics"]["ranking"]},
         decisions=wording.DECISIONS,
         probabilities=wording.PROBABILITIES,
+        calibrations={kind: words for kind, words in wording.CALIBRATIONS.items() if kind in summary["metrics"]},
         ways=[way for way in wording.WAYS if way in summary["metrics"]],
         way_names=wording.WAYS,
         columns={name: words for name, words in COLUMNS.items() if name in summary["classes"][0]},
@@ -91,10 +92,7 @@ def _sentences(summary: dict[str, Any]) -> list[str]:
     ]:
         sentences.append(f"The macro F1 is {' and '.join(decided)}.")
     if gain := summary["threshold_gain"]:
-        sentences.append(
-            f"Thresholds fitted on these very items would seem to reach {wording.number(gain['apparent'])}; on items "
-            f"held out of the fit they reach {wording.number(gain['honest'])}."
-        )
+        sentences.append(wording.gain_in_words(gain))
     if silent := [row["class"] for row in measured if row.get("recall") == 0]:
         sentences.append(f"Nothing is found of {listing(silent, 8)}: none of their positives passes the threshold.")
     if unmeasured := [row["class"] for row in summary["classes"] if row["ap"] is None]:

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from rarecall.data.audit import Audit
 from rarecall.reports.wording import (
+    CALIBRATIONS,
     DECISIONS,
     FIGURES,
     PROBABILITIES,
@@ -28,6 +29,7 @@ from rarecall.reports.wording import (
     WAYS,
     between,
     deviation,
+    gain_in_words,
     interval,
     number,
 )  # fmt: skip
@@ -113,13 +115,17 @@ def print_evaluation(summary: dict[str, Any], console: Console) -> None:
             table.add_row(words, number(found["ranking"][name]), between(spread), f"{counted['ranking'][name]:,}")
     console.print("", escape(f"{summary['loss']} on {where}, {summary['items']:,} items"), table)
     if ways := [way for way in WAYS if way in found]:
-        table = _table("", ["decisions, %", *(WAYS[way] for way in ways)])
+        table = _table("", ["decisions, %", *(WAYS[way] for way in ways), "counted"])
         for name, words in DECISIONS.items():
-            table.add_row(words, *(number(found[way][name]) for way in ways))
+            table.add_row(words, *(number(found[way][name]) for way in ways), f"{counted[ways[0]][name]:,}")
         console.print("", table)
-    if "probabilities" in found:
-        own = (f"{words} {number(found['probabilities'][name])}" for name, words in PROBABILITIES.items())
-        console.print("", f"probabilities, mean over the classes, %: {', '.join(own)}")
+    if kinds := [kind for kind in CALIBRATIONS if kind in found]:
+        table = _table("", ["probabilities, %", *(CALIBRATIONS[kind] for kind in kinds), "counted"])
+        for name, words in PROBABILITIES.items():
+            table.add_row(words, *(number(found[kind][name]) for kind in kinds), f"{counted[kinds[0]][name]:,}")
+        console.print("", table)
+    if gain := summary["threshold_gain"]:
+        console.print("", gain_in_words(gain), soft_wrap=True)
     print_rarest(summary["classes"], console)
 
 

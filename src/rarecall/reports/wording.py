@@ -25,6 +25,10 @@ RANKING = {
     "recall_at_precision": "recall at precision 90",
     "coverage_error": "coverage error (classes)",
     "ranking_loss": "ranking loss",
+    "top_1_accuracy": "top-1 accuracy",
+    "top_5_recall": "recall of the top 5",
+    "top_5_mean_accuracy": "balanced accuracy of the top 5, by class",
+    "top_5_sample_accuracy": "balanced accuracy of the top 5, by item",
 }
 DECISIONS = {
     "macro_precision": "macro precision",
@@ -47,6 +51,7 @@ DECISIONS = {
     "subset_accuracy": "subset accuracy",
 }
 PROBABILITIES = {"ece": "expected calibration error", "brier": "Brier score"}
+CALIBRATIONS = {"probabilities": "as they are", "calibrated": "after Platt scaling fitted on validation"}
 WAYS = {"fitted": "fitted thresholds", "half": "score 0.5"}  # to decide
 
 
@@ -62,6 +67,20 @@ def between(spread: dict[str, float | None] | None) -> str:
     '40.0 to 47.0'
     """
     return "" if spread is None else f"{number(spread['low'])} to {number(spread['high'])}"
+
+
+def gain_in_words(gain: dict[str, Any]) -> str:
+    """What fitting thresholds gains, within one part of the data.
+
+    >>> gain_in_words({"part": "val", "at_half": 17.1, "apparent": 40.9, "honest": 39.0})[:62]
+    'Within the validation part: macro F1 17.1 at a score of 0.5; 4'
+    """
+    part = {"val": "the validation part", "all": "all parts"}.get(gain["part"], f"the {gain['part']} part")
+    return (
+        f"Within {part}: macro F1 {number(gain['at_half'])} at a score of 0.5; {number(gain['apparent'])} with "
+        f"thresholds fitted to the same items, which flatters; {number(gain['honest'])} with thresholds fitted to the "
+        "others of five folds."
+    )
 
 
 def deviation(value: float | None) -> str:

@@ -115,7 +115,7 @@ def bootstrap_interval(
 
     Raises:
         OptionError: fewer than 1 resample, or a confidence outside 0 to 1.
-        ShapeError: tensors that do not fit, or no items.
+        ShapeError: tensors that do not fit, no items, or a group with a class that the scores lack.
 
     >>> scores, targets = torch.tensor([[3.0], [2.0], [1.0], [0.0]]), torch.tensor([[1], [1], [0], [0]])
     >>> bootstrap_interval(scores, targets, {"all": np.array([0])}, resamples=50)
@@ -170,7 +170,7 @@ def differences_to_best(
 
     Raises:
         OptionError: fewer than 1 resample, a confidence outside 0 to 1, or losses with different numbers of seeds.
-        ShapeError: tensors that do not fit, or no items.
+        ShapeError: tensors that do not fit, no items, or a group with a class that the scores lack.
 
     >>> good, poor = torch.tensor([[3.0], [2.0], [1.0]]), torch.tensor([[1.0], [2.0], [3.0]])
     >>> scores = {"study": {"good": [good], "poor": [poor]}}
@@ -240,8 +240,8 @@ def _group_means(
     """The mean over the classes of each group that have a value, of the data as they are and of each resample."""
     weights = torch.cat([weights.new_ones(len(weights), 1), weights], 1)
     member = torch.zeros(scores.shape[-1], len(groups), dtype=torch.float64)
-    for place, rows in enumerate(groups.values()):
-        member[torch.as_tensor(rows), place] = 1
+    for place, (name, members) in enumerate(groups.items()):
+        member[_class_numbers(name, members, len(member)), place] = 1
     sums = torch.zeros(weights.shape[1], len(groups), dtype=torch.float64)
     counts = torch.zeros_like(sums)
     for block, values in by_class_block(scores, targets, weights):
@@ -250,6 +250,15 @@ def _group_means(
         counts += (~values.isnan()).double() @ member[block]
     means = (sums / counts).numpy()
     return means[0], means[1:]
+
+
+def _class_numbers(group: str, members: Int[np.ndarray, " members"], classes: int) -> Int[Tensor, " members"]:
+    """The members of a group, which must be classes of the scores."""
+    numbers = np.asarray(members)
+    wrong = numbers if numbers.dtype.kind not in "iu" else numbers[(numbers < 0) | (numbers >= classes)]
+    if wrong.size:
+        raise ShapeError(f"group {group!r} has class {wrong.flat[0]}: give class numbers from 0 to {classes - 1}")
+    return torch.from_numpy(numbers.astype(np.int64))
 
 
 def _check_targets(targets: Tensor, resamples: int) -> None:

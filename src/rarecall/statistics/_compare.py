@@ -14,7 +14,7 @@ from rarecall.statistics._paired import (
     wilcoxon_signed_rank,
 )
 from rarecall.statistics._power import seeds_needed
-from rarecall.statistics._shared import LEVEL, check_share, mean_and_deviation, paired_differences
+from rarecall.statistics._shared import LEVEL, as_figures, check_share, mean_and_deviation, paired_differences
 
 FEW_SEEDS = 5
 _MOST_NAMED = 6
@@ -79,22 +79,33 @@ class Comparison:
         first = f"{self.best} has the highest mean: {self.mean:.4g}{spread}"
         sentences = [f"{first} over {self.seeds} seeds." if self.seeds > 1 else f"{first}."]
         if self.seeds == 1:
-            behind = [f"{other.name} ({-other.difference:.3g} behind)" for other in self.others]
+            behind = [f"{other.name} ({abs(other.difference):.3g} behind)" for other in self.others]
             sentences += [f"Next: {listing(behind, _MOST_NAMED)}."] if behind else []
-        return [*sentences, *self.tested(), *self.needed(), *about_seeds(self.seeds)]
+        if self.seeds > 1 and not self.others:
+            return sentences
+        return [*sentences, *self.tested(), *self.needed(), *about_seeds(self.seeds, level=self.level)]
+
+    def tells(self, other: Contender) -> bool:
+        """Whether the t-test over seeds tells the best from another method.
+
+        Seeds that all differ by the same show no spread, and without one the test can tell nothing.
+        """
+        return other.t_adjusted < self.level and not other.t_test.sees_no_spread
 
     def tested(self, begin: str = "") -> list[str]:
         """A sentence about the t-tests, with another beginning if one is given; none for one seed or one method."""
         if self.seeds < 2 or not self.others:
             return []
         begin = begin or f"Paired t-tests over {self.seeds} seeds, Holm-corrected,"
-        beaten = [other for other in self.others if other.t_adjusted < self.level]
-        level = [other for other in self.others if not other.t_adjusted < self.level]
+        silent = [other for other in self.others if other.t_test.sees_no_spread]
+        beaten = [other for other in self.others if self.tells(other)]
+        level = [other for other in self.others if not (self.tells(other) or other.t_test.sees_no_spread)]
         parts = [
             f"{verb} {listing((_with_p(other) for other in own), _MOST_NAMED)}"
             for verb, own in (
                 (f"tell {self.best} from", beaten),
                 ("not from" if beaten else f"do not tell {self.best} from", level),
+                (f"say nothing of {self.best} and", silent),
             )
             if own
         ]
@@ -109,8 +120,8 @@ class Comparison:
         return []
 
 
-def about_seeds(seeds: int) -> list[str]:
-    """What a number of seeds cannot say, or nothing.
+def about_seeds(seeds: int, *, level: float = LEVEL) -> list[str]:
+    """What a number of seeds cannot say at a level of significance, 0.05, or nothing.
 
     >>> about_seeds(1)
     ['One seed: nothing can be concluded about seeds.']
@@ -118,7 +129,7 @@ def about_seeds(seeds: int) -> list[str]:
     if seeds == 1:
         return ["One seed: nothing can be concluded about seeds."]
     smallest = smallest_wilcoxon_p(seeds)
-    if smallest < LEVEL:
+    if smallest < level:
         return []
     few = f"{seeds} seeds are few" if seeds < FEW_SEEDS else f"With {seeds} seeds the tests are weak"
     return [f"{few}: the Wilcoxon signed-rank test cannot go below p = {smallest:.3g} with them."]
@@ -140,7 +151,7 @@ def compare(values: Mapping[str, Sequence[float]], *, level: float = LEVEL) -> C
 
     Raises:
         OptionError: no method, or a level outside 0 to 1.
-        ShapeError: methods with different numbers of seeds, none, or a figure that is not finite.
+        ShapeError: methods with different numbers of seeds, none, or what is no list of finite numbers.
 
     >>> found = compare({"two-way": [50.1, 50.4, 49.9], "dr": [49.9, 50.5, 49.8], "focal": [46.8, 47.5, 46.9]})
     >>> print(*found.verdict, sep=chr(10))
@@ -156,11 +167,11 @@ def compare(values: Mapping[str, Sequence[float]], *, level: float = LEVEL) -> C
     means = {name: mean_and_deviation(own) for name, own in values.items()}
     best, *others = sorted(values, key=lambda name: -means[name][0])
     t_tests = [paired_t_test(values[name], values[best]) for name in others]
-    wilcoxons = [wilcoxon_signed_rank(values[name], values[best]) for name in others]
+    wilcoxons = [wilcoxon_signed_rank(values[name], values[best], level=level) for name in others]
     t_adjusted, wilcoxon_adjusted = (holm([test.p_value for test in tests]) for tests in (t_tests, wilcoxons))
     contenders = [
         _contender(name, values[name], values[best], t_tests[place], t_adjusted[place], wilcoxons[place],
-                   wilcoxon_adjusted[place])
+                   wilcoxon_adjusted[place], level)
         for place, name in enumerate(others)
     ]  # fmt: skip
     return Comparison(best, *means[best], len(values[best]), level, tuple(contenders))
@@ -169,11 +180,12 @@ def compare(values: Mapping[str, Sequence[float]], *, level: float = LEVEL) -> C
 def _check_seeds(values: Mapping[str, Sequence[float]]) -> None:
     if not values:
         raise OptionError("no method to compare: give each a list of figures, one for each seed")
-    if len({len(own) for own in values.values()}) > 1:
-        sizes = listing(f"{name} {len(own)}" for name, own in values.items())
+    seeds = {name: len(as_figures(repr(name), own)) for name, own in values.items()}
+    if len(set(seeds.values())) > 1:
+        sizes = listing(f"{name} {count}" for name, count in seeds.items())
         raise ShapeError(f"the methods have different numbers of seeds: {sizes}; leave out the seeds that one lacks")
-    for own in values.values():
-        paired_differences(own, own)
+    if not all(seeds.values()):
+        raise ShapeError("the methods have no figure: give one for each seed")
 
 
 def _contender(
@@ -184,6 +196,7 @@ def _contender(
     t_adjusted: float,
     wilcoxon: SignificanceTest,
     wilcoxon_adjusted: float,
+    level: float,
 ) -> Contender:
     mean, deviation = mean_and_deviation(own)
     difference, spread = mean_and_deviation(paired_differences(own, best).tolist())
@@ -198,10 +211,13 @@ def _contender(
         wilcoxon=wilcoxon,
         wilcoxon_adjusted=wilcoxon_adjusted,
         effect=hedges_g(own, best),
-        seeds_needed=None if math.isnan(spread) else seeds_needed(spread, difference),
+        seeds_needed=None if math.isnan(spread) else seeds_needed(spread, difference, level=level),
     )
 
 
 def _with_p(other: Contender) -> str:
+    """The name, and the p-value or why it says nothing."""
+    if other.t_test.sees_no_spread:
+        return f"{other.name} ({other.t_test.note})"
     p_value = other.t_adjusted
     return f"{other.name} (p < 0.0001)" if p_value < 1e-4 else f"{other.name} (p = {p_value:.2g})"

@@ -25,7 +25,7 @@ def t_test_power(effect: float, seeds: int, *, level: float = LEVEL) -> float:
         From `level` (no effect) to 1.
 
     Raises:
-        OptionError: fewer than 2 seeds, or a level outside 0 to 1.
+        OptionError: fewer than 2 seeds, an effect that is NaN, or a level outside 0 to 1.
 
     >>> round(t_test_power(0.5, 34), 2)
     0.81
@@ -35,6 +35,8 @@ def t_test_power(effect: float, seeds: int, *, level: float = LEVEL) -> float:
     check_share("level", level)
     if seeds < 2:
         raise OptionError(f"seeds must be 2 or more, not {seeds}: one shows no spread")
+    if math.isnan(effect):
+        raise OptionError("effect must be a number, not nan: give the mean difference over its standard deviation")
     freedom, shift = seeds - 1, abs(effect) * math.sqrt(seeds)
     limit = -float(special.stdtrit(freedom, level / 2))
     return min(1 - _noncentral_t(limit, freedom, shift) + _noncentral_t(-limit, freedom, shift), 1.0)

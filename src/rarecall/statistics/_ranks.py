@@ -23,12 +23,14 @@ class Ranks:
         average_ranks: of each method; 1 is the best.
         datasets: how many.
         chi_square: Friedman's statistic, corrected for ties.
-        p_value: of the chi-square with k - 1 degrees of freedom.
+        p_value: of the chi-square with k - 1 degrees of freedom; `smallest_p` or more.
         f_statistic: Iman and Davenport's F, which is less conservative.
-        f_p_value: of F with k - 1 and (k - 1)(N - 1) degrees of freedom.
+        f_p_value: of F with k - 1 and (k - 1)(N - 1) degrees of freedom; `smallest_p` or more.
         level: of the critical difference.
         critical_difference: methods whose average ranks are at most this far apart are not distinguishable.
-        groups: names of the methods of each largest group that are not distinguishable, best first.
+        groups: names of the methods of each largest group that are not distinguishable, best first; one of all
+            methods where `smallest_p` is not below the level.
+        smallest_p: how likely the data sets rank alike by chance; nothing they could show has a smaller p.
     """
 
     methods: tuple[str, ...]
@@ -41,23 +43,37 @@ class Ranks:
     level: float
     critical_difference: float
     groups: tuple[tuple[str, ...], ...]
+    smallest_p: float
 
     @property
     def verdict(self) -> list[str]:
         """Sentences: the best rank, whether Friedman's test tells the methods apart, and whom the best beats."""
-        best, *others = sorted(zip(self.average_ranks, self.methods, strict=True))
+        best, *others = self._best_first()
         ranks = ", ".join(f"{name} {rank:.2f}" for rank, name in others)
         first = f"Over {self.datasets} data sets, {best[1]} has the best average rank: {best[0]:.2f} ({ranks})."
-        told = self.f_p_value < self.level
-        second = f"Friedman's test {'tells' if told else 'does not tell'} the methods apart (p = {self.f_p_value:.2g})."
-        if not told:
-            return [first, second]
-        beaten = [name for rank, name in others if rank - best[0] > self.critical_difference]
-        level = [name for rank, name in others if rank - best[0] <= self.critical_difference]
-        third = f"With a critical difference of {self.critical_difference:.2f}"
-        parts = [f"{best[1]} beats {listing(beaten)}"] if beaten else []
-        parts += [f"{best[1]} is not distinguishable from {listing(level)}"] if level else []
-        return [first, second, f"{third}, {' and '.join(parts)}."]
+        if self.smallest_p >= self.level:
+            few = f"{self.datasets} data sets are few"
+            return [first, f"{few}: Friedman's test cannot go below p = {self.smallest_p:.3g} with them."]
+        p_value = f"p = {self.f_p_value:.2g}"
+        if self.f_p_value >= self.level:
+            return [first, f"Friedman's test does not tell the methods apart ({p_value})."]
+        return [first, *self._told(f"Friedman's test tells the methods apart ({p_value})")]
+
+    def _told(self, begin: str) -> list[str]:
+        """Whom the best beats, after what Friedman's test says."""
+        (_, best), *others = self._best_first()
+        level = [name for rank, name in others if rank - min(self.average_ranks) <= self.critical_difference]
+        beaten = [name for _, name in others if name not in level]
+        difference = f"a critical difference of {self.critical_difference:.2f}"
+        alike = f"{best} is not distinguishable from {listing(level)}"
+        if not beaten:
+            return [f"{begin}, but no single pair: with {difference}, {alike}."]
+        beats = f"{best} beats {listing(beaten)}"
+        return [f"{begin}.", f"With {difference}, {f'{beats} and {alike}' if level else beats}."]
+
+    def _best_first(self) -> list[tuple[float, str]]:
+        """Average rank and name of each method."""
+        return sorted(zip(self.average_ranks, self.methods, strict=True))
 
 
 def friedman_nemenyi(
@@ -75,6 +91,11 @@ def friedman_nemenyi(
 
     with the average ranks R_j, t the size of each tie on a data set, and q_α the studentized range over √2.
 
+    Both p-values approximate. By chance all data sets rank k methods alike with probability `1 / k!^(N-1)`, and
+    less likely no outcome is: neither p goes below it, and with F = ∞ it is exact. A data set with ties has
+    `k! / Π t!` orders in place of k!, and the bound is that of the data set with the most orders m,
+    `max m / Π m`.
+
     Args:
         table: (N, k) one figure for each data set and method; ties take their mean rank.
         methods: k names; the column numbers if none are given.
@@ -82,7 +103,8 @@ def friedman_nemenyi(
         level: of significance, 0.05.
 
     Returns:
-        p is 1 if every method ties on every data set. Few data sets (N ≤ 10 or k ≤ 5) make the chi-square
+        p is 1 if every method ties on every data set. 2 data sets of 3 methods, or 5 of 2, cannot reach 0.05; the
+        verdict then says so, and nothing of the methods. Few data sets (N ≤ 10 or k ≤ 5) make the chi-square
         conservative; read F.
 
     Raises:
@@ -108,18 +130,22 @@ def friedman_nemenyi(
     ranks = stats.rankdata(-figures if higher_is_better else figures, axis=1)
     average = ranks.mean(0)
     chi_square, f_statistic = _friedman(ranks)
+    smallest = _smallest_p(ranks)
     apart = critical_difference(count, datasets, level=level)
+    # The critical difference approximates too: it may not tell apart what no outcome could.
+    joined = apart if smallest < level else math.inf
     return Ranks(
         methods=tuple(names),
         average_ranks=tuple(average.tolist()),
         datasets=datasets,
         chi_square=chi_square,
-        p_value=float(special.chdtrc(count - 1, chi_square)),
+        p_value=max(float(special.chdtrc(count - 1, chi_square)), smallest),
         f_statistic=f_statistic,
-        f_p_value=float(special.fdtrc(count - 1, (count - 1) * (datasets - 1), f_statistic)),
+        f_p_value=max(float(special.fdtrc(count - 1, (count - 1) * (datasets - 1), f_statistic)), smallest),
         level=level,
         critical_difference=apart,
-        groups=_groups(names, average, apart),
+        groups=_groups(names, average, joined),
+        smallest_p=smallest,
     )
 
 
@@ -166,6 +192,22 @@ def _friedman(ranks: np.ndarray) -> tuple[float, float]:
     chi_square = float(12 * datasets / (count * (count + 1)) * spread / untied)
     rest = datasets * (count - 1) - chi_square
     return chi_square, (datasets - 1) * chi_square / rest if rest > 1e-9 else math.inf
+
+
+def _smallest_p(ranks: Table) -> float:
+    """How likely the data sets, each in a random one of its orders, agree as far as their ties let them.
+
+    The methods may change their names in at least as many ways as the data set with the most orders has, and
+    what Friedman's test sees stays the same: no outcome has fewer than those tables among all.
+    """
+    orders = [_orders(row) for row in ranks]
+    return max(orders) / math.prod(orders)
+
+
+def _orders(row: Float[np.ndarray, " methods"]) -> int:
+    """In how many ways the ranks of a data set can be given to its methods."""
+    ties = np.unique(row, return_counts=True)[1]
+    return math.factorial(len(row)) // math.prod(math.factorial(size) for size in ties.tolist())
 
 
 def _groups(names: Sequence[str], average: np.ndarray, apart: float) -> tuple[tuple[str, ...], ...]:

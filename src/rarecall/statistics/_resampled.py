@@ -39,7 +39,7 @@ def resampled_average_precision(
         it, blocks of 2M scores and of 0.5M weights (128 resamples or more) are held.
 
     Raises:
-        ShapeError: tensors that do not fit, or a score that is not finite.
+        ShapeError: tensors that do not fit, a score that is not finite, or a weight that is not 0 or more.
 
     >>> weights = torch.tensor([[1, 2], [1, 0], [1, 1]])
     >>> resampled_average_precision(torch.tensor([[3.0], [2.0], [1.0]]), torch.tensor([[1], [0], [1]]), weights)
@@ -48,6 +48,9 @@ def resampled_average_precision(
 
     Reference: B. Efron and R. Tibshirani, An introduction to the bootstrap, 1993, chapter 6.
     """
+    lowest = weights.min().item() if weights.numel() else 0
+    if not lowest >= 0:
+        raise ShapeError(f"a weight is {lowest:g}: each says how often its item was drawn, 0 or more")
     blocks = [values for _, values in by_class_block(scores, targets, weights)]
     return torch.cat(blocks, 1) if blocks else scores.new_empty((weights.shape[1], 0), dtype=torch.float64)
 

@@ -1,6 +1,7 @@
 """What every statistic shares: the check of its options and of its pairs, means and deviations."""
 
 import math
+import reprlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from rarecall.errors import OptionError, ShapeError
 
 LEVEL = 0.05
 POWER = 0.8
+_DIGITS = 12
 
 
 def check_share(name: str, value: float) -> None:
@@ -32,20 +34,38 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else math.nan
 
 
+def as_figures(name: str, values: Sequence[float]) -> Float[np.ndarray, " figures"]:
+    """The values as an array.
+
+    Raises:
+        ShapeError: with the name, where they are no list of numbers or one is not finite.
+    """
+    try:
+        figures: np.ndarray = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise ShapeError(f"{name}: give a list of numbers, one for each seed, not {reprlib.repr(values)}") from None
+    if figures.ndim != 1:
+        raise ShapeError(f"{name}: give a list of numbers, one for each seed, not the shape {figures.shape}")
+    if not np.isfinite(figures).all():
+        where = int(np.flatnonzero(~np.isfinite(figures))[0])
+        raise ShapeError(f"figure {where} of {name} is {figures[where]}: leave that pair out of every list")
+    return figures
+
+
 def paired_differences(first: Sequence[float], second: Sequence[float]) -> Float[np.ndarray, " pairs"]:
-    """`first - second`, pair by pair.
+    """`first - second`, pair by pair, to 12 significant digits of the largest figure.
+
+    Without the rounding, differences that are equal in the decimals of the figures differ in their last bit, and
+    a test of ranks would find neither ties nor zeros.
 
     Raises:
         ShapeError: the two differ in length, there is no pair, or a value is not a finite number.
     """
-    pair: list[np.ndarray] = [np.asarray(values, dtype=float) for values in (first, second)]
-    if pair[0].ndim != 1 or pair[0].shape != pair[1].shape or not len(pair[0]):
+    pair = [as_figures(name, values) for name, values in (("the first", first), ("the second", second))]
+    if pair[0].shape != pair[1].shape or not len(pair[0]):
         raise ShapeError(
             f"pairs need two equally long lists of figures, not {pair[0].shape} and {pair[1].shape}: one for each seed"
         )
-    for name, values in zip(("first", "second"), pair, strict=True):
-        if not np.isfinite(values).all():
-            where = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise ShapeError(f"figure {where} of the {name} is {values[where]}: leave the pair out of both")
-    differences: np.ndarray = pair[0] - pair[1]
+    scale = float(np.abs(pair).max()) or 1.0
+    differences: np.ndarray = np.round((pair[0] - pair[1]) / scale, _DIGITS) * scale
     return differences

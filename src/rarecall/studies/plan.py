@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rarecall import losses
+from rarecall import losses, metrics
 from rarecall.data.table import LabelTable
 from rarecall.errors import OptionError
 from rarecall.labels import UNKNOWN, LabelMatrix
@@ -121,4 +121,5 @@ def identity(plan: Plan, table: LabelTable, backbone: dict[str, Any] | None) -> 
         "data": table.fingerprint(),
         "backbone": backbone,
         "protocol": json.loads(plan.protocol.model_dump_json()),
+        "thresholds": f"best F1, shrinkage {metrics.SHRINKAGE:g}",
     }

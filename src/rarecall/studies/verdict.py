@@ -1,6 +1,7 @@
 """The verdict of a study in words, from the numbers of its summary and its tests over seeds."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rarecall.errors import listing
@@ -19,13 +20,16 @@ def verdict(summary: dict[str, Any], over_seeds: Mapping[str, Comparison] | None
         summary: of the study.
         over_seeds: for each group of classes, the losses compared over seeds; without it that is left out.
     """
-    sentences = [_compare(summary, group) for group in ("all", "tail") if group in summary["counted_classes"]]
-    if len(summary["losses"]) > 1:
-        sentences.append("Differences are points of mAP with 95 % intervals over test items and seeds.")
-    sentences += _over_seeds(over_seeds or {})
+    compared, seeds = over_seeds or {}, summary["seeds"]
+    groups = [group for group in ("all", "tail") if group in summary["counted_classes"]]
+    sentences = [_compare(summary, group, compared.get(group)) for group in groups]
+    several = len(summary["losses"]) > 1
+    if several:
+        sentences.append(f"Differences are points of mAP with 95 % intervals over {_drawn(seeds)}.")
+    sentences += _over_seeds(compared)
     sentences += _by_validation(summary)
     sentences += _what_is_missing(summary)
-    return sentences + _of_seeds(summary["seeds"])
+    return sentences + (_of_seeds(seeds) if several or seeds == 1 else [])
 
 
 def _over_seeds(compared: Mapping[str, Comparison]) -> list[str]:
@@ -38,10 +42,17 @@ def _over_seeds(compared: Mapping[str, Comparison]) -> list[str]:
     return sentences + (compared["all"].needed() if "all" in compared else [])
 
 
+def _drawn(seeds: int) -> str:
+    """What the intervals draw; of few seeds there are few ways to draw."""
+    if seeds == 1:
+        return "test items"
+    if seeds >= FEW_SEEDS:
+        return "test items and seeds"
+    return f"test items and the few seeds, of which there are {math.comb(2 * seeds - 1, seeds)} different draws"
+
+
 def _of_seeds(seeds: int) -> list[str]:
     """What so few seeds cannot say."""
-    if seeds == 1:
-        return ["One seed: nothing can be concluded about seeds, and the intervals cover the test items alone."]
     more = " Run more with --seeds." if seeds < FEW_SEEDS else ""
     return [sentence + more for sentence in about_seeds(seeds)]
 
@@ -56,27 +67,45 @@ def figure_of(group: str) -> str:
     return "map_class" if group == "all" else f"map_{group}"
 
 
-def _compare(summary: dict[str, Any], group: str) -> str:
+def _compare(summary: dict[str, Any], group: str, compared: Comparison | None) -> str:
     best = best_on(summary, group)
     figure = best["figures"][figure_of(group)]
     where = GROUP_WORDS[group].format(n=summary["counted_classes"][group])
     spread = "" if figure["sd"] is None else f" ± {figure['sd']:.1f}"
     sentence = f"On {where}, {best['loss']} has the highest test mAP: {figure['mean']:.1f}{spread}."
-    beaten, level = [], []
-    for entry in summary["tuned"]:
-        difference = entry["to_best"][group]
-        gain, low, high = (signed(-difference[key]) for key in ("mean", "high", "low"))
-        if entry is best:
-            continue
-        if round(-difference["high"], 1) > 0:
-            beaten.append(f"{entry['loss']} by {gain} ({low} to {high})")
-        else:
-            level.append(f"{entry['loss']} ({gain} behind, {low} to {high})")
+    told = _told(compared) if compared and compared.best == best["loss"] else {}
+    others = {entry["loss"]: entry["to_best"][group] for entry in summary["tuned"] if entry is not best}
+    beaten = [loss for loss, difference in others.items() if round(-difference["high"], 1) > 0]
+    level = [loss for loss in others if loss not in beaten]
     if beaten:
-        sentence += f" It beats {', '.join(beaten)}."
+        gains = ", ".join("{} by {} ({} to {})".format(loss, *_behind(others[loss])) for loss in beaten)
+        sentence += f" It beats {gains}{_untold(beaten, told, summary['seeds'])}."
     if level:
-        sentence += f" Not distinguishable from it: {', '.join(level)}."
+        gaps = ", ".join("{} ({} behind, {} to {})".format(loss, *_behind(others[loss])) for loss in level)
+        sentence += f" Not distinguishable from it: {gaps}{_told_after_all(level, told)}."
     return sentence
+
+
+def _behind(difference: Mapping[str, float]) -> list[str]:
+    """How far a loss is behind the best, and the ends of the interval, in words."""
+    return [signed(-difference[key]) for key in ("mean", "high", "low")]
+
+
+def _told(compared: Comparison) -> dict[str, bool]:
+    """For each loss beside the best, whether the t-test over seeds tells it from the best; nothing of one seed."""
+    return {other.name: compared.tells(other) for other in compared.others} if compared.seeds > 1 else {}
+
+
+def _untold(beaten: Iterable[str], told: Mapping[str, bool], seeds: int) -> str:
+    """Of losses that the intervals set apart: those that the t-tests over seeds do not."""
+    names = [loss for loss in beaten if not told.get(loss, True)]
+    return f" with these {seeds} seeds; a t-test over them does not tell it from {', '.join(names)}" if names else ""
+
+
+def _told_after_all(level: Iterable[str], told: Mapping[str, bool]) -> str:
+    """Of losses that the intervals do not set apart: those that the t-tests over seeds do."""
+    names = [loss for loss in level if told.get(loss, False)]
+    return f"; a t-test over seeds tells it from {', '.join(names)}, on these test items alone" if names else ""
 
 
 def signed(value: float) -> str:
