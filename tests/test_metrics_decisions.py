@@ -14,8 +14,8 @@ from torch import Tensor
 from torchmetrics.functional import classification as torchmetrics
 
 from rarecall.errors import OptionError, ShapeError
-from rarecall.metrics import _decisions
-from rarecall.metrics._decisions import (
+from rarecall.metrics import (
+    _decisions,
     accuracy,
     balanced_accuracy,
     confusion_counts,
@@ -144,7 +144,7 @@ def test_blocks_of_any_size_give_the_same(figure, entries, monkeypatch):
 def test_no_block_holds_more_than_the_limit_or_one_sample(shape, monkeypatch):
     monkeypatch.setattr(_decisions, "BLOCK", 60)
     decided, targets = decisions(*shape)
-    sizes = [values.numel() for values, _ in _decisions._blocks(decided, targets)]
+    sizes = [values.numel() for values, _ in _decisions.sample_blocks(decided, targets)]
     assert sum(sizes) == decided.numel()
     assert max(sizes) <= max(60, decided.numel() // shape[-2])
     assert len(sizes) <= math.ceil(decided.numel() / 60) * 2

@@ -23,9 +23,6 @@ from rarecall.metrics._decisions import (
     mean_accuracy,
     precision_recall_f1,
     subset_accuracy,
-    top_1_accuracy,
-    top_k,
-    top_k_recall,
 )
 from rarecall.metrics._measure import Measured, calibration_figures, decision_figures, measure, ranking_figures
 from rarecall.metrics._ranking import (
@@ -40,6 +37,7 @@ from rarecall.metrics._retrieval import Retrieval, cumulative_matching
 from rarecall.metrics._shared import mean_of_present
 from rarecall.metrics._summary import summarise
 from rarecall.metrics._thresholds import SHRINKAGE, Gain, cross_validated_gain, fit_thresholds
+from rarecall.metrics._top_k import top_1_accuracy, top_k, top_k_recall
 
 if TYPE_CHECKING:
     from rarecall.metrics._collector import Collector

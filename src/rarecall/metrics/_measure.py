@@ -19,11 +19,10 @@ from rarecall.metrics._decisions import (
     decisions_of,
     instance_metrics_of,
     mean_decisions_of,
-    top_1_accuracy,
-    top_k,
 )
 from rarecall.metrics._places import Measure, of_each_ranking
 from rarecall.metrics._shared import check_groups, check_inputs, check_thresholds, mean_of_present
+from rarecall.metrics._top_k import top_1_accuracy, top_k
 
 Scores = Float[Tensor, "samples classes"]
 Targets = Shaped[Tensor, "samples classes"]

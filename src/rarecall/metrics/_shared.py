@@ -1,6 +1,8 @@
 """What every metric shares: the check of its inputs, and what becomes of classes that nothing can be said of."""
 
 from collections.abc import Mapping
+from math import isfinite
+from numbers import Integral, Real
 from typing import Any, Literal, overload
 
 import torch
@@ -140,3 +142,23 @@ def mean_of_present(
     taken = values.nan_to_num(0.0) if absent == "zero" else values
     mean = taken.nanmean(-1) if absent == "skip" else taken.mean(-1)
     return (mean, (~values.isnan()).sum(-1)) if return_counts else mean
+
+
+def is_number(value: Any) -> bool:
+    """Whether an option is one finite number; true and false are none."""
+    return not isinstance(value, bool) and isinstance(value, Real) and isfinite(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether an option is one whole number; true and false are none."""
+    return not isinstance(value, bool) and isinstance(value, Integral)
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Refuse an option that is no whole number of `least` or more.
+
+    Raises:
+        OptionError: with the name and the value.
+    """
+    if not is_whole(value) or value < least:
+        raise OptionError(f"{name} is {value}: it must be a whole number of {least} or more")

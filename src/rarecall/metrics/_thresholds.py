@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import isfinite
-from numbers import Integral, Real
 from statistics import stdev
 from typing import Any, Literal
 
@@ -15,7 +13,7 @@ from rarecall.errors import OptionError, ShapeError, unknown_name
 from rarecall.metrics._blocks import BLOCK, class_blocks, count_positives, join_blocks, row_blocks
 from rarecall.metrics._decisions import ConfusionCounts, confusion_counts, mean_decisions_of
 from rarecall.metrics._places import sort_rows
-from rarecall.metrics._shared import check_inputs
+from rarecall.metrics._shared import check_inputs, check_whole, is_number, is_whole
 
 Scores = Float[Tensor, "*batch samples classes"]
 Targets = Shaped[Tensor, "*batch samples classes"]
@@ -204,26 +202,6 @@ def sorted_known(rows: Shaped[Tensor, "rows entries"], wanted: Shaped[Tensor, "r
         part.masked_fill_(labels < 0, torch.inf)
     sort_rows(values)
     return values
-
-
-def is_number(value: Any) -> bool:
-    """Whether an option is one finite number; true and false are none."""
-    return not isinstance(value, bool) and isinstance(value, Real) and isfinite(value)
-
-
-def is_whole(value: Any) -> bool:
-    """Whether an option is one whole number; true and false are none."""
-    return not isinstance(value, bool) and isinstance(value, Integral)
-
-
-def check_whole(name: str, value: Any, least: int) -> None:
-    """Refuse an option that is no whole number of `least` or more.
-
-    Raises:
-        OptionError: with the name and the value.
-    """
-    if not is_whole(value) or value < least:
-        raise OptionError(f"{name} is {value}: it must be a whole number of {least} or more")
 
 
 def _check_folds(folds: Any, seed: Any, base: Any, samples: int, options: dict[str, Any]) -> None:
