@@ -114,7 +114,9 @@ def test_decisions_and_scores_are_the_networks(run: Path, photos: Path) -> None:
     with torch.inference_mode():
         logits = network(torch.stack([read_image(path, (32, 32)) for path in images]))  # type: ignore[misc]
     torch.testing.assert_close(torch.from_numpy(found.scores), torch.sigmoid(logits), atol=1e-5, rtol=1e-5)
-    assert np.array_equal(found.decided, (logits >= predictor.thresholds).numpy())
+    clear = ((logits - predictor.thresholds).abs() > 1e-5).numpy()  # another batch size may move the last bits
+    assert clear.mean() > 0.9
+    assert np.array_equal(found.decided[clear], (logits >= predictor.thresholds).numpy()[clear])
     half = predictor.predict(images, threshold=0.5)
     assert np.array_equal(half.decided, half.scores >= 0.5)
 
