@@ -160,6 +160,13 @@ def test_calibration_is_fitted_on_validation(table: LabelTable, scores: np.ndarr
     assert row["true_positives"] + row["false_negatives"] == row["positives"]
 
 
+def test_intervals_may_be_stratified(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
+    frame(table, scores).write_csv(file := tmp_path / "s.csv")
+    plain, strata = (judge(scored_in(file, table), stratified=own).summary["intervals"] for own in (False, True))
+    assert plain.keys() == strata.keys()
+    assert plain != strata
+
+
 def test_too_few_resamples_are_refused(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:
     frame(table, scores).write_csv(file := tmp_path / "s.csv")
     with pytest.raises(OptionError, match="--resamples 1: say 0 for no intervals, or 40 or more"):
@@ -323,6 +330,8 @@ def test_scores_are_evaluated_by_the_command(table: LabelTable, scores: np.ndarr
     np.save(tmp_path / "mine.npy", scores)
     other = run_process("evaluate", "mine.npy", "photos/tags.csv", cwd=tmp_path)
     assert_one_line(other, "mine-evaluation: holds the evaluation of mine.csv", "pass another --out")
+    device = run_process("evaluate", "mine.csv", "photos/tags.csv", "--device", "cpu", cwd=tmp_path)
+    assert_one_line(device, "--device cpu", "leave it out")
     run = run_process("evaluate", "photos", "photos/tags.csv", "--scale", "logit", cwd=tmp_path)
     assert_one_line(run, "--scale logit", "leave it out")
 

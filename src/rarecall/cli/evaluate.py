@@ -43,6 +43,10 @@ def evaluate(
     resamples: Annotated[
         int | None, typer.Option(min=0, help="Resamples of the items, for the intervals; 0 for none. Default 1000.")
     ] = None,
+    stratified: Annotated[
+        bool,
+        typer.Option("--stratified", help="Resample within strata, so that rare classes keep their positives."),
+    ] = False,
     tiers: Annotated[
         str | None,
         typer.Option(
@@ -63,7 +67,7 @@ def evaluate(
     out = out or (model / "evaluation" if model.is_dir() else model.with_name(f"{model.stem}-evaluation"))
     EVALUATION.check(out)
     scored, card = _score(model, load_table, part, scale, device, out)
-    found = judge(scored, **_options.given(resamples=resamples, tiers=tiers))
+    found = judge(scored, stratified=stratified, **_options.given(resamples=resamples, tiers=tiers))
     for note in found.summary["notes"]:
         _options.say("warning", note)
     write_text(
@@ -83,6 +87,10 @@ def _score(
     from rarecall.inference import Predictor, part_of, scored_by, scored_in
 
     if not model.is_dir() and model.name != "run.json":
+        if device != "auto":
+            raise OptionError(
+                f"--device {device}: {model} is no run folder, so nothing is computed there: leave it out"
+            )
         scored = scored_in(model, load_table(), part, **_options.given(scale=scale))
         _refuse_another(out, fingerprint=scored.fingerprint, part=scored.part, loss=scored.title)
         return scored, None

@@ -55,12 +55,15 @@ def evaluate_scores(
     return judge(scored_in(file, table, part, scale=scale))
 
 
-def judge(scored: Scored, *, resamples: int = statistics.RESAMPLES, tiers: str = "counts") -> Evaluation:
+def judge(
+    scored: Scored, *, resamples: int = statistics.RESAMPLES, stratified: bool = False, tiers: str = "counts"
+) -> Evaluation:
     """Every figure of some scores.
 
     Args:
         scored: the scores and what is needed to judge them.
         resamples: of the items, for the intervals; 0 for none. Default 1,000.
+        stratified: resample within strata of rare classes, as in `statistics.bootstrap_weights`.
         tiers: `counts` (head, medium and tail by positives in training) or `prevalence` (common, medium and rare
             by the share of positives among the known labels here).
 
@@ -90,7 +93,7 @@ def judge(scored: Scored, *, resamples: int = statistics.RESAMPLES, tiers: str =
         "figures_at_half": _study_figures(measured["ranking"] | half, groups) if half else None,
         "metrics": {name: _in_percent(own.figures) for name, own in measured.items()},
         "counted": {name: own.counted for name, own in measured.items()},
-        "intervals": _intervals(scored, groups, resamples),
+        "intervals": _intervals(scored, groups, resamples, stratified),
         "threshold_gain": _gain(scored),
         "classes": _classes(scored, tier, measured),
         "loss": scored.title,
@@ -136,13 +139,15 @@ def _in_percent(figures: Mapping[str, float]) -> dict[str, float | None]:
     return percent(plain)
 
 
-def _intervals(scored: Scored, groups: Mapping[str, np.ndarray], resamples: int) -> dict[str, Any]:
+def _intervals(scored: Scored, groups: Mapping[str, np.ndarray], resamples: int, stratified: bool) -> dict[str, Any]:
     """95 % intervals of the mAP of each group over resamples of the items, in percent."""
     if not resamples:
         return {}
     if resamples < FEWEST_RESAMPLES:
         raise OptionError(f"--resamples {resamples}: say 0 for no intervals, or {FEWEST_RESAMPLES} or more")
-    found = statistics.bootstrap_interval(scored.scores, scored.targets, groups, resamples=resamples)
+    found = statistics.bootstrap_interval(
+        scored.scores, scored.targets, groups, resamples=resamples, stratified=stratified
+    )
     return {group: percent({"low": own.low, "high": own.high}) for group, own in found.items()}
 
 
