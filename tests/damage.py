@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rarecall import data
-from rarecall.data.images import SUFFIXES
 from rarecall.errors import RarecallError
+from rarecall.images.decoding import SUFFIXES
 
 # What parsers stumble over: numbers that are too large, paths that lead out, text that is none.
 TOKENS = (

@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
 
-from rarecall.data import LabelTable, containers
-from rarecall.data.containers import Located, UnreadableItem, is_unsafe, members, split_region, with_region
+from rarecall.data import LabelTable
 from rarecall.data.formats import _matlab, _source
 from rarecall.data.formats._source import Source
-from rarecall.data.images import decode, read_image
 from rarecall.errors import DataError
+from rarecall.images import containers
+from rarecall.images.containers import Located, UnreadableItem, is_unsafe, members, split_region, with_region
+from rarecall.images.decoding import decode, read_image
 
 RNG = np.random.default_rng(3)
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from rarecall import data
+from rarecall.audit import audit, count_facts
 from rarecall.data import features
-from rarecall.data.images import read_image
 from rarecall.data.splits import SCARCE, stratified
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, ModelError
+from rarecall.images.decoding import read_image
 from rarecall.models import Backbone, build_head, load_backbone
 from tests.files import write_image
 
@@ -137,7 +138,7 @@ def test_a_long_name_costs_only_itself() -> None:
     tracemalloc.start()
     data.complete_split(table)
     data.split(table, {"train": 0.5, "test": 0.5}, group="identity")
-    data.audit(table)
+    audit(table)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100_000_000
@@ -147,7 +148,7 @@ def test_rows_of_one_item_stay_in_one_part() -> None:
     items = [f"image {row // 2}" for row in range(400)]
     labels = np.repeat(long_tailed(200), 2, axis=0)
     whole, _ = data.complete_split(LabelTable(items, list("abcdef"), labels, np.full(400, "train")))
-    assert not data.audit(whole).in_two_parts
+    assert not count_facts(whole).in_two_parts
     assert len(whole.part("test")) == pytest.approx(80, abs=8)
 
 
@@ -198,7 +199,7 @@ def test_no_glyph_of_the_test_part_stands_in_the_training_part() -> None:
 def test_the_audit_counts_by_hand() -> None:
     labels = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0], [-1, 0, 0], [1, 0, 0]], np.int8)
     split = np.array(["train"] * 4 + ["test"])
-    facts = data.audit(LabelTable(["p", "q", "r", "s", "p"], ["a", "b", "never"], labels, split))
+    facts = count_facts(LabelTable(["p", "q", "r", "s", "p"], ["a", "b", "never"], labels, split))
     a, _, never = facts.classes
     assert (a.positives, a.unknown, a.positives_test, a.tier) == (2, 1, 1, "tail")
     assert never.positives == 0
@@ -216,14 +217,14 @@ def test_pairs_are_counted_only_where_both_labels_are_known() -> None:
     table = LabelTable(
         [str(row) for row in range(25)], ["a", "b"], np.stack([a, b], 1).astype(np.int8), np.full(25, "train")
     )
-    (pair,) = data.audit(table).pairs
+    (pair,) = count_facts(table).pairs
     assert (pair.together, pair.correlation) == (10, 1.0)
-    assert any("nearly the same label" in sentence for sentence in data.audit(table).advice)
+    assert any("nearly the same label" in sentence for sentence in audit(table).advice)
 
 
 def test_missing_files_are_counted(photos: Path) -> None:
     (photos / "03.jpg").unlink()
-    facts = data.audit(data.load(str(photos / "tags.csv")))
+    facts = count_facts(data.load(str(photos / "tags.csv")))
     assert facts.missing_files == ["03.jpg"]
     assert "1 of 40 image files are missing (03.jpg)" in facts.warnings[0]
 
@@ -231,7 +232,7 @@ def test_missing_files_are_counted(photos: Path) -> None:
 def test_contradictions_mangled_names_and_labels_without_contrast_are_named() -> None:
     labels = np.array([[1, 1, 0], [0, 1, 1], [-1, 1, 0]], np.int8)
     table = LabelTable(["x", "x", "y"], ["red|green", "Hat", "hat"], labels, np.full(3, "train"))
-    said = " ".join(data.audit(table).warnings)
+    said = " ".join(audit(table).warnings)
     assert "contradicting labels: x" in said
     assert "look mangled, or differ only in case: red|green, Hat, hat" in said
     assert "never absent in train, whose figures say nothing: Hat" in said

@@ -18,8 +18,8 @@ from scipy.io import savemat
 from rarecall import data
 from rarecall.data import LabelTable
 from rarecall.data.formats import FORMATS, cifar, recognise, transfer, webdataset
-from rarecall.data.images import decode
 from rarecall.errors import DataError, OptionError
+from rarecall.images.decoding import decode
 from tests.files import write_image
 
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rarecall import data
+from rarecall.audit import count_facts
 from rarecall.data.formats import recognise, vispr, voc
 from rarecall.data.formats.long_tail import read_integer_pickle
 from rarecall.errors import DataError, OptionError
@@ -802,7 +803,7 @@ def test_vaw_names_images_that_are_missing_and_labels_that_contradict(tmp_path: 
     (folder / "VG_100K/12.jpg").unlink()
     write(folder / "data/test.json", [thing("131", ["red", "amber"], ["red"]), thing("132", ["red"], [], (1, 1, 0, 5))])
     table = data.load(str(folder))
-    assert data.audit(table).missing_files
+    assert count_facts(table).missing_files
     assert table.labels[-1].tolist() == [1, -1, -1]
     assert "1 labels are positive and negative at once: read as unknown" in table.notes
     assert "1 objects whose box has no pixel in the image left out" in table.notes[-1]
@@ -903,7 +904,7 @@ def test_vispr_takes_the_path_that_the_annotation_gives_only_if_it_is_there(tmp_
     (folder / "photos/val2017/2017_20000001.jpg").unlink()
     missing = data.load(str(folder))
     assert missing.items[2] == "images/val2017/2017_20000001.jpg"
-    assert data.audit(missing).missing_files
+    assert count_facts(missing).missing_files
 
 
 def test_vispr_without_its_table_and_inside_a_zip(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ import pytest
 from scipy.io import savemat
 
 from rarecall import data
+from rarecall.audit import count_facts
 from rarecall.data.formats import dukemtmc, market1501, pa100k, peta, recognise
-from rarecall.data.images import read_image
 from rarecall.errors import DataError, OptionError
+from rarecall.images.decoding import read_image
 from tests.files import write_image
 
 
@@ -854,7 +855,7 @@ def test_the_real_market_has_its_known_counts(data_folder: Path) -> None:
         "downpurple"
     ]
     assert [name for name, column in zip(table.names, test.T, strict=True) if not (column == 1).any()] == ["downgreen"]
-    assert not data.audit(table).missing_files
+    assert not count_facts(table).missing_files
     assert data.load(str(data_folder / "market1501"), labels="identity").labels.shape == (8453, 400)
 
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torchvision import transforms
 
+from rarecall.audit.copies import find_copies
 from rarecall.data import LabelTable
-from rarecall.data.augmentation import PRESETS, augment
-from rarecall.data.containers import Located
-from rarecall.data.duplicates import find_copies
-from rarecall.data.images import SPARE, decode, read_image, resize
+from rarecall.images.augmentation import PRESETS, augment
+from rarecall.images.containers import Located
+from rarecall.images.decoding import SPARE, decode, read_image, resize
 from rarecall.seeds import AUGMENTATION, stream
 from rarecall.training.config import Training
 from rarecall.training.loading import batches

@@ -109,7 +109,7 @@ def test_decisions_and_scores_are_the_networks(run: Path, photos: Path) -> None:
     state = load_file(run / "model.safetensors")
     network = predictor.card.architecture.build().eval()
     network.load_state_dict(state)
-    from rarecall.data.images import read_image
+    from rarecall.images.decoding import read_image
 
     with torch.inference_mode():
         logits = network(torch.stack([read_image(path, (32, 32)) for path in images]))  # type: ignore[misc]

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from rarecall import data, studies
+from rarecall.audit import audit
 from rarecall.reports import figures, page, ranks_page, terminal
 from rarecall.studies import results as study_results
 from tests.commands import assert_one_line, run_process
@@ -31,7 +32,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> studies.Results:
     protocol = studies.default_protocol(table, hidden=8, epochs=3, batch_size=32)
     plan = studies.Plan(losses=studies.parse_losses("bce,focal(gamma=1.0),two-way"), seeds=2, protocol=protocol)
     done = studies.study(plan, table, folder / "s", workers=1)
-    return studies.collect(done, data.audit(table), "rarecall study t.npz --seeds 2", notes)
+    return studies.collect(done, audit(table), "rarecall study t.npz --seeds 2", notes)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_the_terminal_shows_every_loss_whole_within_80_columns(results: studies.
 
 
 def test_the_audit_plot_is_a_png(tmp_path: Path) -> None:
-    facts = data.audit(data.load("digits")).as_dict()
+    facts = audit(data.load("digits")).as_dict()
     content = figures.to_png(figures.class_counts(facts, figures.WIDE))
     (tmp_path / "a.png").write_bytes(content)
     assert content.startswith(b"\x89PNG")

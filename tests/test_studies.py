@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from rarecall import data, folders, losses, metrics, statistics, studies
+from rarecall.audit import audit
 from rarecall.errors import DataError, OptionError, StudyError
 from rarecall.studies import folder, runs
 from rarecall.studies.heads import train_head
@@ -38,7 +39,7 @@ def plan_for(table: data.LabelTable, wanted: str = "bce,two-way", seeds: int = 2
 def finish(plan: studies.Plan, table: data.LabelTable, out: Path, workers: int = 1) -> studies.Study:
     """Run a study and write its results."""
     done = studies.study(plan, table, out, workers=workers)
-    studies.collect(done, data.audit(table), "rarecall study", []).write(out)
+    studies.collect(done, audit(table), "rarecall study", []).write(out)
     return done
 
 

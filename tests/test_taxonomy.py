@@ -12,10 +12,10 @@ from scipy.io import savemat
 from rarecall import data
 from rarecall.data import taxonomy
 from rarecall.data.formats import market1501, merged, peta, recognise
-from rarecall.data.images import decode
 from rarecall.data.merging import merge
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError
+from rarecall.images.decoding import decode
 from tests.files import write_image
 
 TWENTY = [

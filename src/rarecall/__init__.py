@@ -14,8 +14,10 @@ from typing import Any
 __version__ = "0.1.0"
 __all__ = [
     "__version__",
+    "audit",
     "data",
     "errors",
+    "images",
     "inference",
     "labels",
     "load",

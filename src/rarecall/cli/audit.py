@@ -11,7 +11,8 @@ from rarecall.cli._options import LoadTable, reads_data
 from rarecall.errors import OptionError
 
 if TYPE_CHECKING:
-    from rarecall.data import Audit, LabelTable
+    from rarecall.audit import Audit
+    from rarecall.data import LabelTable
 
 
 @reads_data("digits")
@@ -44,8 +45,8 @@ def audit(
 
 
 def _audited(table: "LabelTable", duplicates: bool) -> "Audit":
-    from rarecall import data
+    from rarecall.audit import audit
     from rarecall.reports import terminal
 
     with terminal.progress(_options.messages) as bars:
-        return data.audit(table, copies=duplicates, progress=bars.bar("images"))
+        return audit(table, copies=duplicates, progress=bars.bar("images"))

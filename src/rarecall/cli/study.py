@@ -77,6 +77,7 @@ def study(
     Example: `rarecall study photos/tags.csv --losses two-way,focal --seeds 5`
     """
     from rarecall import data, studies
+    from rarecall.audit import audit
     from rarecall.files import write_text
     from rarecall.reports import page, terminal
     from rarecall.studies.folder import STUDY
@@ -107,7 +108,7 @@ def study(
     else:
         table, backbone, left_out = _prepare(table, model, weights, size, device, strict, finetune)
     data.check_learnable(table)
-    facts = data.audit(table)
+    facts = audit(table)
     idle = studies.idle_rules(wanted, table.labels[table.part("train")])
     _say_what_was_found([*left_out, *facts.warnings], [*taken, *idle, *facts.advice])
     finished = _run(plan, table, backbone, out, workers, device)

@@ -1,9 +1,8 @@
-"""Labelled data: one table for every format, its split, its images and features, and an audit of it."""
+"""Labelled data: one table for every format, its split, its images and features."""
 
 from typing import Any
 
 from rarecall.data import formats, taxonomy
-from rarecall.data.audit import Audit, audit
 from rarecall.data.builtin import digits, is_builtin
 from rarecall.data.merging import merge
 from rarecall.data.simulations import flip_labels, keep_labels, long_tail, single_positive
@@ -13,9 +12,7 @@ from rarecall.data.table import LabelTable
 from rarecall.errors import OptionError, unknown_name
 
 __all__ = [
-    "Audit",
     "LabelTable",
-    "audit",
     "check_learnable",
     "complete_split",
     "flip_labels",

@@ -22,11 +22,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from rarecall.data.containers import Located, UnreadableItem
-from rarecall.data.images import read_image, stack
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, listing
 from rarecall.files import write_bytes
+from rarecall.images.containers import Located, UnreadableItem
+from rarecall.images.decoding import read_image, stack
 from rarecall.models import Backbone
 
 BLOCK, BATCH = 256, 64

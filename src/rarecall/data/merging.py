@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from rarecall.data.containers import without_region
 from rarecall.data.table import PARTS, LabelTable, numbers_of
 from rarecall.errors import DataError, OptionError, listing, unknown_name
+from rarecall.images.containers import without_region
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN, LabelMatrix
 
 SOURCE = "source"

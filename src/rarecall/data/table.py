@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from rarecall.data.containers import Located, is_unsafe, without_region
 from rarecall.errors import DataError, listing
+from rarecall.images.containers import Located, is_unsafe, without_region
 from rarecall.labels import LabelMatrix
 
 PARTS = ("train", "val", "test")

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rarecall.data.containers import Located
-from rarecall.data.images import Size, read_image, stack
 from rarecall.data.table import LabelTable
+from rarecall.images.containers import Located
+from rarecall.images.decoding import Size, read_image, stack
 from rarecall.labels import UNKNOWN
 from rarecall.models import Classifier, cores
 

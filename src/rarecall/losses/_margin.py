@@ -32,7 +32,6 @@ from rarecall.losses._shared import (
 )
 
 WAYS = ("both", "sample", "class", "joint")
-ONE_WAY = ("sample", "class")
 TWO_WAYS = ("both", "sample", "class")
 DIMENSIONS = {"both": (-1, -2), "class": (-2,)}  # along which sets lie; along the rows otherwise
 LEFT_OUT = -1e30  # stands for -∞, of which a set of nothing else would have a gradient that is not a number

@@ -7,10 +7,11 @@ from typing import Any
 
 from PIL import Image
 
-from rarecall.data.audit import Audit, CopyPair
-from rarecall.data.containers import Located
-from rarecall.data.images import decode
+from rarecall.audit import Audit, Facts
+from rarecall.audit.facts import CopyPair
 from rarecall.data.table import LabelTable
+from rarecall.images.containers import Located
+from rarecall.images.decoding import decode
 from rarecall.reports import figures
 from rarecall.reports.page import both_sizes, template
 
@@ -21,14 +22,14 @@ THUMBNAIL = (130, 110)
 QUALITY = 75
 
 
-def render(facts: Audit, table: LabelTable) -> str:
+def render(audit: Audit, table: LabelTable) -> str:
     """The page as HTML.
 
     Args:
-        facts: of the audit.
+        audit: of the data set.
         table: the data set, whose images are shown.
     """
-    data = facts.as_dict()
+    data = audit.as_dict()
     drawings = {"counts": both_sizes(lambda size: figures.class_counts(data, size))}
     if any(row["shares"][part] and row["shares"]["train"] for row in data["classes"] for part in ("val", "test")):
         drawings["prevalences"] = both_sizes(lambda size: figures.prevalences(data, size))
@@ -36,13 +37,13 @@ def render(facts: Audit, table: LabelTable) -> str:
         data=data,
         figures=drawings,
         classes=sorted(data["classes"], key=lambda row: row["positives"]),
-        copies=[_shown(pair, table) for pair in _worth_seeing(facts)],
+        copies=[_shown(pair, table) for pair in _worth_seeing(audit.facts)],
         unknown=_unknown_by_source(data),
         most_rows=MOST_ROWS,
     )
 
 
-def _worth_seeing(facts: Audit) -> list[CopyPair]:
+def _worth_seeing(facts: Facts) -> list[CopyPair]:
     """Pairs across parts first, nearest first, then pairs whose labels differ most."""
     if facts.copies is None or facts.features is not None:
         return []

@@ -10,9 +10,9 @@ import polars as pl
 import torch
 from PIL import Image
 
-from rarecall.data.images import decode
 from rarecall.data.table import LabelTable
 from rarecall.errors import listing
+from rarecall.images.decoding import decode
 from rarecall.inference import Evaluation, Scored
 from rarecall.inference.run_folder import RunCard
 from rarecall.labels import ABSENT, PRESENT

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from rarecall.data.audit import Audit
+from rarecall.audit import Audit, Facts
 from rarecall.reports.wording import (
     CALIBRATIONS,
     DECISIONS,
@@ -199,7 +199,7 @@ def _table(title: str, headings: list[str]) -> Table:
     return table
 
 
-def _unknown_by_source(facts: Audit, names: list[str]) -> Table:
+def _unknown_by_source(facts: Facts, names: list[str]) -> Table:
     """The share of unknown labels of each class in each source."""
     assert facts.by_source is not None
     table = _table("unknown by source", ["class", *map(escape, facts.by_source.sources)])
@@ -209,8 +209,9 @@ def _unknown_by_source(facts: Audit, names: list[str]) -> Table:
     return table
 
 
-def print_audit(facts: Audit, console: Console) -> None:
+def print_audit(audit: Audit, console: Console) -> None:
     """Counts, the rarest classes, the strongest pairs and the findings."""
+    facts = audit.facts
     parts = ", ".join(f"{size:,} {part}" for part, size in facts.parts.items() if size)
     console.print(f"[bold]{escape(facts.source)}[/]: {facts.items:,} items ({parts}), {len(facts.classes):,} classes")
     tail = ", ".join(f"{size} {tier}" for tier, size in facts.tiers.items())
@@ -234,6 +235,6 @@ def print_audit(facts: Audit, console: Console) -> None:
             f"{pair.first} + {pair.second} (φ {pair.correlation:.2f}, {pair.together} items)" for pair in facts.pairs
         )
         console.print("strongest pairs: " + escape("; ".join(pairs)))
-    for finding in facts.findings:
+    for finding in audit.findings:
         style = SEVERITY_STYLES[finding.severity]
         console.print(f"[{style}]{finding.severity} {finding.code}[/]: {escape(finding.sentence)}")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from scipy import special, stats
 
 from rarecall.errors import OptionError
@@ -149,7 +149,7 @@ def _normal_chance_of_sum(limit: int, ranks: Int[np.ndarray, " pairs"]) -> float
     return float(special.ndtr((limit - ranks.sum() / 2) / (np.linalg.norm(ranks) / 2)))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float] | Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
     r"""Holm's step-down correction: the p-values of m tests so adjusted that any error at all has the level's chance.
 
     With the p-values in rising order, `p̃_k = max_{j ≤ k} min(1, (m - j + 1) p_j)`.
@@ -164,7 +164,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
         OptionError: a p-value outside 0 to 1.
 
     >>> holm([0.01, 0.04, float("nan")])
-    [0.02, 0.04, nan]
+    array([0.02, 0.04,  nan])
 
     Reference: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6, 1979.
     """
@@ -175,7 +175,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.full(len(given), math.nan)
     times = np.arange(len(order), 0, -1)
     adjusted[order] = np.maximum.accumulate(np.minimum(times * given[order], 1.0))
-    return adjusted.tolist()
+    return adjusted
 
 
 def cohens_d(first: Sequence[float], second: Sequence[float]) -> float:

@@ -11,7 +11,7 @@ import polars as pl
 import torch
 
 from rarecall import __version__, metrics, statistics
-from rarecall.data.audit import Audit
+from rarecall.audit import Audit
 from rarecall.errors import StudyError, listing
 from rarecall.files import write_bytes, write_text
 from rarecall.labels import UNKNOWN, count, measured_groups, tiers

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from rarecall.data.augmentation import augment
-from rarecall.data.containers import Located
-from rarecall.data.images import Size, stack
 from rarecall.data.table import LabelTable
+from rarecall.images.augmentation import augment
+from rarecall.images.containers import Located
+from rarecall.images.decoding import Size, stack
 from rarecall.labels import UNKNOWN
 from rarecall.models import cores
 from rarecall.seeds import AUGMENTATION, ORDER, stream

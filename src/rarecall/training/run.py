@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from rarecall import data, metrics
+from rarecall.audit import audit
 from rarecall.data.features import extract, without_unreadable
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, TrainingError, listing
@@ -200,7 +201,7 @@ def _prepare(
     else:
         lost = []
     data.check_learnable(table)
-    facts = data.audit(table)
+    facts = audit(table)
     for kind, sentences in (("warning", [*lost, *facts.warnings]), ("note", [*taken, *facts.advice])):
         for sentence in sentences:
             listener.say(kind, sentence)

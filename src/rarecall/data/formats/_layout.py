@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from rarecall.data.containers import ARCHIVES, members
 from rarecall.data.formats._source import Source
 from rarecall.errors import DataError, OptionError, unknown_name
+from rarecall.images.containers import ARCHIVES, members
 from rarecall.labels import ABSENT, PRESENT, LabelMatrix
 
 MOST_FOLDERS = 32  # that are looked into for files; more are classes, each with thousands of images

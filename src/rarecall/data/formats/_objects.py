@@ -8,10 +8,10 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from rarecall.data.containers import with_region
 from rarecall.data.formats._source import left_out_note
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError
+from rarecall.images.containers import with_region
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN, LabelMatrix
 
 CODES = {"unknown": UNKNOWN, "absent": ABSENT, "present": PRESENT}

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from rarecall.data.containers import ARCHIVES, UnreadableItem, members
 from rarecall.errors import DataError
+from rarecall.images.containers import ARCHIVES, UnreadableItem, members
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN, LabelMatrix
 
 

@@ -10,10 +10,10 @@ from xml.parsers import expat
 
 import msgspec
 
-from rarecall.data.containers import ARCHIVES, UnreadableItem, is_unsafe, members, read_member
 from rarecall.data.formats import _matlab
-from rarecall.data.images import SUFFIXES
 from rarecall.errors import DataError, listing
+from rarecall.images.containers import ARCHIVES, UnreadableItem, is_unsafe, members, read_member
+from rarecall.images.decoding import SUFFIXES
 
 LARGEST_FILE = 1 << 32  # bytes of an annotation file; what claims more is refused
 LARGEST_PACKED = 1 << 30  # bytes of one in an archive

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rarecall.data.containers import CIFAR_LABELS
 from rarecall.data.formats import _layout
 from rarecall.data.formats._source import Source, count_notes
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError
+from rarecall.images.containers import CIFAR_LABELS
 
 NAME = "cifar"
 HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"

@@ -14,12 +14,12 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta, Struct
 
-from rarecall.data.containers import is_unsafe
 from rarecall.data.formats._layout import choose
 from rarecall.data.formats._objects import CODES, PARTS, given_folder, keep, presence, repeated
 from rarecall.data.formats._source import Source, count_notes
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError, OptionError, listing, unknown_name
+from rarecall.images.containers import is_unsafe
 from rarecall.labels import LabelMatrix
 
 NAME = "coco"

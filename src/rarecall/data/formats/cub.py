@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rarecall.data.containers import with_region
 from rarecall.data.formats import _layout
 from rarecall.data.formats._source import Source, count_notes
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError
+from rarecall.images.containers import with_region
 from rarecall.labels import UNKNOWN, LabelMatrix
 
 NAME = "cub"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rarecall.data.containers import with_region
 from rarecall.data.formats import _layout
 from rarecall.data.formats._source import Source, count_notes, left_out_note
 from rarecall.data.table import PARTS, LabelTable
 from rarecall.errors import DataError
+from rarecall.images.containers import with_region
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN, LabelMatrix
 
 NAME = "deepfashion"

@@ -14,12 +14,12 @@ import msgspec
 import numpy as np
 import pyarrow
 
-from rarecall.data.containers import UnreadableItem, is_unsafe, open_arrow
 from rarecall.data.formats import _layout
 from rarecall.data.formats._columns import MOST_CLASSES
 from rarecall.data.formats._source import Source, left_out_note
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError, OptionError, listing
+from rarecall.images.containers import UnreadableItem, is_unsafe, open_arrow
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN, LabelMatrix
 
 NAME = "hugging-face"

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rarecall.data.containers import ARCHIVES
 from rarecall.data.formats._layout import class_numbers, one_hot
 from rarecall.data.formats._source import Source, left_out_note
-from rarecall.data.images import SUFFIXES
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError
+from rarecall.images.containers import ARCHIVES
+from rarecall.images.decoding import SUFFIXES
 
 NAME = "folder"
 

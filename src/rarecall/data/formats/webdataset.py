@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from rarecall.data.containers import UnreadableItem, members, read_member
 from rarecall.data.formats import _layout
 from rarecall.data.formats._columns import MOST_CLASSES
 from rarecall.data.formats._source import Source, left_out_note
-from rarecall.data.images import SUFFIXES
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError, listing
+from rarecall.images.containers import UnreadableItem, members, read_member
+from rarecall.images.decoding import SUFFIXES
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN
 
 NAME = "webdataset"

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from rarecall.data.containers import Box
-from rarecall.data.images import Draw, Size, Source, read_image, whole
+from rarecall.images.containers import Box
+from rarecall.images.decoding import Draw, Size, Source, read_image, whole
 
 # The least share of an image's area in a crop, and how far a crop's proportions may differ from the image's.
 # The pedestrian paper names its augmentations and gives no ranges but the rotation's; smaller crops would cut

@@ -16,17 +16,15 @@ An `error` makes figures wrong, a `warning` means that something is lost, `advic
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rarecall.data.splits import HELD_OUT
+from rarecall.audit.facts import Facts, Leak
+from rarecall.data.splits import HELD_OUT, SCARCE
 from rarecall.errors import listing
-
-if TYPE_CHECKING:
-    from rarecall.data.audit import Audit, Leak
+from rarecall.labels import MEDIUM_POSITIVES
 
 SEVERITIES = ("error", "warning", "advice")
 NEARLY_SAME = 0.9
-TOO_FEW, FEW = 5, 20
 IMBALANCED = 50
 EXAMPLES = 3
 UNTAUGHT = 0.99
@@ -50,13 +48,13 @@ class Finding:
     numbers: dict[str, Any]
 
 
-def findings(facts: "Audit") -> list[Finding]:
+def findings(facts: Facts) -> list[Finding]:
     """All findings, errors first and then by code."""
     found = [one for check in CHECKS for one in check(facts)]
     return sorted(found, key=lambda one: (SEVERITIES.index(one.severity), one.code))
 
 
-def _files(facts: "Audit") -> Iterator[Finding]:
+def _files(facts: Facts) -> Iterator[Finding]:
     missing = facts.missing_files
     if missing:
         yield Finding(
@@ -80,7 +78,7 @@ def _files(facts: "Audit") -> Iterator[Finding]:
         )
 
 
-def _names(facts: "Audit") -> Iterator[Finding]:
+def _names(facts: Facts) -> Iterator[Finding]:
     if facts.contradicted:
         found = listing(facts.contradicted, EXAMPLES)
         yield Finding(
@@ -110,7 +108,6 @@ def odd_names(names: Sequence[str]) -> list[str]:
 
 # What of each kind of leak: code, severity where the test part is in it and where not, and the sentence's middle.
 _LEAKS = {
-    "item": ("RC201", "error", "error", "items stand in two parts", "keep each item in one part"),
     "image": ("RC202", "error", "warning", "images have regions in two parts", "keep each image in one part"),
     "identity": ("RC203", "error", "warning", "identities stand in two parts", "split by identity"),
     "copy": ("RC204", "error", "warning", "items are copies of an item of an earlier part", "keep one of each"),
@@ -125,14 +122,14 @@ _LEAKS = {
 }
 
 
-def _leaks(facts: "Audit") -> Iterator[Finding]:
+def _leaks(facts: Facts) -> Iterator[Finding]:
     if facts.in_two_parts:
-        code, severity, _, what, todo = _LEAKS["item"]
         shown = listing(facts.in_two_parts, EXAMPLES)
         yield Finding(
-            code,
-            severity,
-            f"{len(facts.in_two_parts):,} items stand in two parts ({shown}): test figures will be too good; {todo}",
+            "RC201",
+            "error",
+            f"{len(facts.in_two_parts):,} items stand in two parts ({shown}): test figures will be too good; "
+            "keep each item in one part",
             {"items": len(facts.in_two_parts)},
         )
     for kind, (code, with_test, without, what, todo) in _LEAKS.items():
@@ -148,7 +145,7 @@ def _leaks(facts: "Audit") -> Iterator[Finding]:
             yield Finding(code, severity, f"{what} ({_counts(leaks)}): {follows}", numbers)
 
 
-def _counts(leaks: Sequence["Leak"]) -> str:
+def _counts(leaks: Sequence[Leak]) -> str:
     return "; ".join(
         f"{leak.found:,} of {leak.of:,} of {PART_WORDS[leak.parts[1]]} are in {PART_WORDS[leak.parts[0]]}"
         + ("" if leak.kind == "camera" else f", as {leak.examples[0]}")
@@ -156,13 +153,13 @@ def _counts(leaks: Sequence["Leak"]) -> str:
     )
 
 
-def _too_good(leaks: Sequence["Leak"]) -> str:
+def _too_good(leaks: Sequence[Leak]) -> str:
     if any(leak.parts[1] == "test" for leak in leaks):
         return "test figures will be too good"
     return "validation figures, by which epochs and thresholds are chosen, will be too good"
 
 
-def _copies(facts: "Audit") -> Iterator[Finding]:
+def _copies(facts: Facts) -> Iterator[Finding]:
     copies = facts.copies
     if copies is None:
         return
@@ -195,25 +192,25 @@ def _copies(facts: "Audit") -> Iterator[Finding]:
         )
 
 
-def _classes(facts: "Audit") -> Iterator[Finding]:
+def _classes(facts: Facts) -> Iterator[Finding]:
     empty = [row.name for row in facts.classes if row.positives == 0]
     if empty:
         yield _of_classes("RC301", "warning", "classes without a training positive, which nothing can learn", empty)
     if facts.always_present:
         words = "classes never absent in train, whose figures say nothing"
         yield _of_classes("RC302", "warning", words, facts.always_present)
-    scarce = [row.name for row in facts.classes if 0 < row.positives < TOO_FEW]
+    scarce = [row.name for row in facts.classes if 0 < row.positives < SCARCE]
     if scarce:
-        words = f"classes with fewer than {TOO_FEW} training positives, too few to learn from"
+        words = f"classes with fewer than {SCARCE} training positives, too few to learn from"
         yield _of_classes("RC303", "warning", words, scarce, "; find more, merge or drop them")
-    few = [row.name for row in facts.classes if 0 < row.positives < FEW]
+    few = [row.name for row in facts.classes if 0 < row.positives < MEDIUM_POSITIVES]
     if few:
-        words = f"tail classes, with fewer than {FEW} training positives"
+        words = f"tail classes, with fewer than {MEDIUM_POSITIVES} training positives"
         follows = "; their figures swing with the seed, so compare losses over 5 seeds or more"
         yield _of_classes("RC304", "advice", words, few, follows)
 
 
-def _measured_classes(facts: "Audit") -> Iterator[Finding]:
+def _measured_classes(facts: Facts) -> Iterator[Finding]:
     if facts.parts["test"]:
         if blind := [row.name for row in facts.classes if row.positives_test == 0]:
             words = "classes without a test positive, for which there can be no result"
@@ -234,7 +231,7 @@ def _measured_classes(facts: "Audit") -> Iterator[Finding]:
         yield _of_classes("RC307", "advice", words, unchosen)
 
 
-def _balance(facts: "Audit") -> Iterator[Finding]:
+def _balance(facts: Facts) -> Iterator[Finding]:
     if facts.imbalance and facts.imbalance > IMBALANCED:
         yield Finding(
             "RC308",
@@ -253,7 +250,7 @@ def _balance(facts: "Audit") -> Iterator[Finding]:
         )
 
 
-def _pairs(facts: "Audit") -> Iterator[Finding]:
+def _pairs(facts: Facts) -> Iterator[Finding]:
     if same := [pair for pair in facts.pairs if pair.correlation > NEARLY_SAME]:
         words = (
             f"{pair.first} and {pair.second} are nearly the same label (φ = {pair.correlation:.2f})" for pair in same
@@ -283,7 +280,7 @@ def _pairs(facts: "Audit") -> Iterator[Finding]:
         )
 
 
-def _sources(facts: "Audit") -> Iterator[Finding]:
+def _sources(facts: Facts) -> Iterator[Finding]:
     if facts.by_source is None:
         return
     taught = {
@@ -302,7 +299,7 @@ def _sources(facts: "Audit") -> Iterator[Finding]:
         yield _of_classes("RC502", "advice", words, once, follows)
 
 
-def _shifts(facts: "Audit") -> Iterator[Finding]:
+def _shifts(facts: Facts) -> Iterator[Finding]:
     if facts.prevalence_shifts.found:
         shown = (
             f"{one.classes[0]} ({one.train:.1%} in train, {one.other:.1%} in {PART_WORDS[one.part]})"
@@ -326,7 +323,7 @@ def _shifts(facts: "Audit") -> Iterator[Finding]:
         )
 
 
-def _noise(facts: "Audit") -> Iterator[Finding]:
+def _noise(facts: Facts) -> Iterator[Finding]:
     known = [row for row in facts.classes if row.deviation is not None and row.needed_5 is not None]
     if not known:
         return
@@ -359,7 +356,7 @@ def _of_classes(code: str, severity: str, words: str, names: Sequence[str], foll
     return Finding(code, severity, f"{words}: {listing(names)}{follows}", {"classes": len(names), "names": list(names)})
 
 
-CHECKS: tuple[Callable[["Audit"], Iterator[Finding]], ...] = (
+CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _files,
     _names,
     _leaks,

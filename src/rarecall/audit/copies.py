@@ -20,9 +20,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from rarecall.data.containers import Located, UnreadableItem
-from rarecall.data.images import decode
 from rarecall.data.table import LabelTable
+from rarecall.images.containers import Located, UnreadableItem
+from rarecall.images.decoding import decode
 
 FARTHEST_HASH = 12  # bits
 LEAST_LIKENESS = 0.9

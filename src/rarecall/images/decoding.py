@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
-from rarecall.data.containers import Box, Located, UnreadableItem, crop, split_region
+from rarecall.images.containers import Box, Located, UnreadableItem, crop, split_region
 
 Size = tuple[int, int]  # height and width
 Draw = Callable[[Size], Box]  # which part of an image of this size: left, top, width and height in its pixels

@@ -145,18 +145,6 @@ def p_values(deviations: np.ndarray) -> np.ndarray:
     return np.asarray(2 * ndtr(-np.abs(deviations)))
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """The p corrected for the number of tests (Holm, 1979).
-
-    >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
-    [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p)
-    corrected = np.empty(len(p))
-    corrected[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    return corrected.clip(0, 1)
-
-
 def chance_and_half(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
     """The AP half way between chance, which is the share of positives, and 1."""
     return (1 + _ratio(positives, positives + negatives)) / 2

@@ -1,0 +1,1 @@
+"""Images: where their bytes are, how they become pixels, and how training changes them."""
