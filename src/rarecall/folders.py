@@ -13,7 +13,7 @@ from rarecall import __version__
 from rarecall.errors import RarecallError
 from rarecall.files import remove_parts, write_text
 
-FORMAT = 1
+FORMAT = 2  # of the folders that this rarecall reads
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,10 @@ class FolderKind:
             raise self.error(f"{out}: holds no {self.what} (no {self.file}): run '{self.command}' first") from None
         except (ValueError, KeyError, TypeError):
             raise self.error(f"{file}: is damaged: pass another --out, or remove the folder") from None
-        if number > FORMAT:
-            raise self.error(
-                f"{out}: was written by rarecall {stored.get('rarecall')}, later than this {__version__}: "
-                "upgrade, or pass another --out"
-            )
+        if number != FORMAT:
+            what = "later than this" if number > FORMAT else "in a form that is read no more by this"
+            todo = "upgrade, or pass another --out" if number > FORMAT else "pass another --out"
+            raise self.error(f"{out}: was written by rarecall {stored.get('rarecall')}, {what} {__version__}: {todo}")
         return dict(identity)
 
     def _require_same(self, out: Path, identity: dict[str, Any]) -> None:

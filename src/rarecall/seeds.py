@@ -3,7 +3,7 @@
 import numpy as np
 
 # The first number of a place says what the stream decides.
-INITIAL, ORDER, AUGMENTATION, STEP = range(4)
+INITIAL, ORDER, AUGMENTATION, STEP, BACKBONE = range(5)
 
 
 def stream(seed: int, *place: int) -> int:

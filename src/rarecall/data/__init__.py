@@ -3,6 +3,7 @@
 from typing import Any
 
 from rarecall.data import formats, taxonomy
+from rarecall.data.arrays import from_arrays
 from rarecall.data.builtin import digits, is_builtin
 from rarecall.data.merging import merge
 from rarecall.data.simulations import flip_labels, keep_labels, long_tail, single_positive
@@ -16,6 +17,7 @@ __all__ = [
     "check_learnable",
     "complete_split",
     "flip_labels",
+    "from_arrays",
     "k_fold",
     "keep_labels",
     "load",

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from rarecall.errors import DataError, listing
 from rarecall.files import write_bytes
 from rarecall.images.containers import Located, UnreadableItem
 from rarecall.images.decoding import read_image, stack
+from rarecall.listener import Listener
 from rarecall.models import Backbone
 
 BLOCK, BATCH = 256, 64
@@ -41,20 +41,20 @@ def cache_folder() -> Path:
 def extract(
     table: LabelTable,
     backbone: Backbone,
+    listener: Listener,
     *,
     strict: bool = False,
-    advance: Callable[[int], object] = lambda _: None,
-) -> tuple[LabelTable, list[str]]:
-    """The table with features in place of images, without the images that cannot be read.
+) -> tuple[LabelTable, LabelTable, list[str]]:
+    """The table without the images that cannot be read, the same with features in place of them, and what is lost.
 
     Args:
         table: a table of images.
         backbone: what computes the features.
+        listener: is told how many images are done.
         strict: refuse a data set with an unreadable image instead of leaving the image out.
-        advance: called with the number of images done.
 
     Returns:
-        The table, and a sentence on what was left out if anything was.
+        Images, features, and a sentence on what was left out if anything was.
 
     Raises:
         DataError: no image can be read, or one cannot under `strict`.
@@ -71,12 +71,12 @@ def extract(
             computed, unreadable = _block(block, backbone)
         blocks.append(computed)
         reasons |= {start + row: reason for row, reason in unreadable.items()}
-        advance(len(block))
+        listener.progress("features", min(start + BLOCK, len(paths)), len(paths))
     notes = _left_out(table, reasons, strict)
     readable = np.ones(len(table), bool)
     readable[list(reasons)] = False
     kept = table.select(readable)
-    return replace(kept, root=None, features=torch.cat(blocks).numpy()[readable]), notes
+    return kept, replace(kept, root=None, features=torch.cat(blocks).numpy()[readable]), notes
 
 
 def without_unreadable(

@@ -1,6 +1,6 @@
 """Parts that a data set does not bring: stratified, from one seed, the same for every loss and seed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,7 @@ SPLIT_SEED = 0
 SCARCE = 5
 
 
-def complete_split(table: LabelTable) -> tuple[LabelTable, list[str]]:
+def complete_split(table: LabelTable, wanted: Sequence[str] = ("test", "val")) -> tuple[LabelTable, list[str]]:
     """Take the missing parts from train: 20 % for the test part, then 20 % of the rest for validation.
 
     What belongs together stays together, or the part would hold what was trained on: rows of one person where a
@@ -26,7 +26,7 @@ def complete_split(table: LabelTable) -> tuple[LabelTable, list[str]]:
         DataError: there is no training part, or too few rows to take a part from.
     """
     notes = []
-    for part in ("test", "val"):
+    for part in wanted:
         if len(table.part(part)):
             continue
         train = table.part("train")
@@ -64,7 +64,7 @@ def check_learnable(table: LabelTable) -> None:
     """Refuse a table that nothing can be learnt from, chosen on or measured on.
 
     Raises:
-        DataError: fewer rows than classes, or a part without any positive.
+        DataError: fewer rows than classes, or a part without any positive; a validation part there need not be.
     """
     if len(table) < len(table.names):
         raise DataError(
@@ -73,6 +73,8 @@ def check_learnable(table: LabelTable) -> None:
         )
     needs = {"train": "nothing can be learnt", "val": "no epoch can be chosen", "test": "nothing can be measured"}
     for part, consequence in needs.items():
+        if part == "val" and not len(table.part("val")):
+            continue
         if not (table.labels[table.part(part)] == PRESENT).any():
             raise DataError(f"{table.source}: no class has a positive in the {part} part, so {consequence}")
 

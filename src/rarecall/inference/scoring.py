@@ -74,6 +74,11 @@ def score_features(network: Classifier, features: Tensor) -> Tensor:
     return torch.cat([_logits(network, part) for part in features.split(ROWS_AT_ONCE)])
 
 
+def _blocks(rows: np.ndarray) -> list[np.ndarray]:
+    """Rows a few at a time; at least one block, that may be empty."""
+    return [rows[start : start + ROWS_AT_ONCE] for start in range(0, max(len(rows), 1), ROWS_AT_ONCE)]
+
+
 def score_table(
     network: Classifier, table: LabelTable, rows: np.ndarray, batch_size: int | None = None
 ) -> tuple[Tensor, Tensor, dict[int, str]]:
@@ -83,7 +88,8 @@ def score_table(
     """
     targets = torch.from_numpy(table.labels[rows])
     if table.features is not None:
-        return score_features(network, torch.from_numpy(table.features[rows])), targets, {}
+        blocks = (table.features[some] for some in _blocks(rows))
+        return torch.cat([_logits(network, torch.from_numpy(block)) for block in blocks]), targets, {}
     scored = list(score(network, [table.image(row) for row in rows.tolist()], batch_size))
     errors = [error for batch in scored for error in batch.errors]
     reasons = {row: error for row, error in zip(rows.tolist(), errors, strict=True) if error}

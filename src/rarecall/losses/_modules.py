@@ -82,6 +82,11 @@ class Loss(nn.Module):
         parameters = list(self.parameters())
         return [{"params": parameters, "lr": 10 * rate, "weight_decay": 0.0}] if parameters else []
 
+    def authors_optimizer(self, rate: float) -> torch.optim.Optimizer | None:
+        """The optimiser that the loss's authors train what it learns with, beside a network's at `rate`; or None."""
+        parameters = list(self.parameters())
+        return torch.optim.Adam(parameters, lr=10 * rate) if parameters else None
+
 
 class FunctionLoss(Loss):
     """A loss function with its options; tensor options are buffers and move with `.to()`."""
@@ -188,6 +193,17 @@ class WeightedSum(Loss):
     def meaning(self) -> Any:
         """What the loss is, however it was written: equal for equal losses."""
         return [(weight, part.meaning()) for weight, part in zip(self.weights, self.losses(), strict=True)]
+
+    def authors_optimizer(self, rate: float) -> torch.optim.Optimizer | None:
+        """The optimiser of the one part that learns something.
+
+        Raises:
+            OptionError: several do, with an optimiser each.
+        """
+        own = [optimizer for part in self.losses() if (optimizer := part.authors_optimizer(rate)) is not None]
+        if len(own) > 1:
+            raise OptionError(f"{self}: its parts have optimisers of their own: pass --loss-optimizer shared")
+        return own[0] if own else None
 
     def losses(self) -> list[Loss]:
         """The parts."""

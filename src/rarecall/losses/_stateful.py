@@ -109,6 +109,11 @@ class GeneralizedRobust(Scheduled):
         ways = {"w": first, "b": first, "mu": second, "sigma": second}
         return {**super().arguments(), **{option: _between(self.moving[option], way) for option, way in ways.items()}}
 
+    def authors_optimizer(self, rate: float) -> torch.optim.Optimizer | None:  # noqa: ARG002 - theirs stands still
+        """SGD at 0.1 with momentum 0.9 and weight decay 1e-3, whatever the network's rate."""
+        parameters = list(self.parameters())
+        return torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=1e-3) if parameters else None
+
     def compute(self, logits: Tensor, targets: Tensor, rows: Tensor | None) -> Tensor:
         """The loss of a batch; the probability is learnt or follows from the score."""
         if self.moving["k"] is None:

@@ -113,8 +113,14 @@ def load_backbone(
     return backbone
 
 
-def create(name: str, weights: str, options: dict[str, Any]) -> Any:
+def create(name: str, weights: str, options: dict[str, Any], seed: int = 0) -> Any:
     """Build a timm network, whose weights timm fetches if they are to be pretrained.
+
+    Args:
+        name: of the model.
+        weights: `pretrained` or `none`.
+        options: of the model.
+        seed: of random weights; one for all features, which are cached.
 
     Raises:
         ModelError: an unknown model, options that it does not take, or weights that cannot be fetched.
@@ -129,7 +135,7 @@ def create(name: str, weights: str, options: dict[str, Any]) -> Any:
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # random weights are the same in every process, as the cache expects
+            torch.manual_seed(seed)  # the same in every process
             return timm.create_model(name, pretrained=weights == "pretrained", **options)
     except Exception as error:  # noqa: BLE001 - timm and the hub raise many kinds when a download fails
         if weights != "pretrained":

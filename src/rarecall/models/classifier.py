@@ -55,11 +55,16 @@ class Architecture(BaseModel):
 
     def build(self) -> "Classifier":
         """The whole network with fresh weights, to be filled from a file."""
-        network = None
-        if self.model is not None:
-            network = create(self.model, "none", self.model_options)
-            network.reset_classifier(0)
-        return Classifier(self, network, self.head())
+        return Classifier(self, None if self.model is None else initialised(self), self.head())
+
+
+def initialised(architecture: Architecture, seed: int = 0) -> nn.Module:
+    """The backbone of an architecture with the random weights of a seed."""
+    assert architecture.model is not None
+    network = create(architecture.model, "none", architecture.model_options, seed)
+    network.reset_classifier(0)
+    own: nn.Module = network
+    return own
 
 
 def architecture_of(
@@ -104,14 +109,22 @@ class Classifier(nn.Module):
 
 
 def parameter_groups(
-    network: Classifier, rate: float, backbone_rate: float, weight_decay: float
+    network: Classifier, rate: float, backbone_rate: float, weight_decay: float, *, decay: str = "weights"
 ) -> list[dict[str, Any]]:
-    """Parameters with the learning rate of their part; weight decay spares biases and normalisation layers."""
+    """Parameters with the learning rate of their part.
+
+    Args:
+        network: whose parameters they are.
+        rate: of the head.
+        backbone_rate: of the backbone.
+        weight_decay: of what decays.
+        decay: `weights` spares biases and normalisation layers, `all` spares nothing.
+    """
     groups = []
     for part, own_rate in ((network.backbone, backbone_rate), (network.head, rate)):
         trained = [parameter for parameter in part.parameters() if parameter.requires_grad] if part else []
         for decays in (True, False):
-            own = [parameter for parameter in trained if (parameter.ndim > 1) == decays]
+            own = [parameter for parameter in trained if (parameter.ndim > 1 or decay == "all") == decays]
             if own:
                 groups.append({"params": own, "lr": own_rate, "weight_decay": weight_decay if decays else 0.0})
     return groups

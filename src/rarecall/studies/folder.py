@@ -1,6 +1,7 @@
 """The output folder of a study.
 
 study.json            what the study is: data, backbone, protocol
+parts.parquet         the part of each item
 runs/*.safetensors    one file per finished run, put there in one step
 results.parquet       one row per run and class
 summary.json          the leaderboard, the differences and the verdict

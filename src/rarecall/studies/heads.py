@@ -1,36 +1,20 @@
 """Training one head on features that lie in memory."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rarecall import losses, metrics
-from rarecall.models import build_head
+from rarecall.data.table import LabelTable
+from rarecall.inference.scoring import score_table
 from rarecall.studies.plan import Protocol
-from rarecall.studies.runs import Job, Run
-
-
-@dataclass(frozen=True)
-class Part:
-    """Features (N, ...) and targets (N, C) of one part of the split."""
-
-    features: Tensor
-    targets: Tensor
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The three parts."""
-
-    train: Part
-    val: Part
-    test: Part
+from rarecall.studies.runs import Job, Run, as_run
+from rarecall.training import Fitted, Training, build, conclude
+from rarecall.training.step import Stepper, batches_of
+from rarecall.training.validation import NotFiniteError, Validation
 
 
 class Stopwatch:
@@ -46,108 +30,73 @@ class Stopwatch:
         self.seconds[name] += perf_counter() - start
 
 
-def train_head(job: Job, parts: Parts, protocol: Protocol) -> Run:
-    """Train one head; validation mAP@class picks the epoch, and the test part is scored once, at the end.
+def train_head(job: Job, table: LabelTable, protocol: Protocol) -> Run:
+    """Train one head; validation picks the epoch, and the test part is scored once, at the end.
 
     The seed decides initialisation, batch order and dropout, each from a stream of its own; the same seed
     starts every loss from the same weights and shows it the same batches. A run whose loss is no longer finite
     stops there and keeps its best epoch so far.
     """
-    initial, order, dropout = (int(state) for state in np.random.SeedSequence(job.seed).generate_state(3))
+    training = protocol.training(job.loss, rate=job.rate, seed=job.seed)
     watch = Stopwatch()
-    loss = losses.build(job.loss, labels=parts.train.targets)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(initial)
-        head = build_head(
-            tuple(parts.train.features.shape[1:]),
-            parts.train.targets.shape[1],
-            protocol.hidden,
-            protocol.dropout,
-        )
-        torch.manual_seed(dropout)
-        shuffler = torch.Generator().manual_seed(order)
-        groups = [{"params": list(head.parameters()), "times": 1.0}]
-        groups += [{**group, "times": group["lr"] / job.rate} for group in loss.parameter_groups(job.rate)]
-        optimizer = torch.optim.AdamW(groups, lr=job.rate, weight_decay=protocol.weight_decay, fused=True)
-        best, epoch, kept = -1.0, 0, _copy(head)
-        train_loss: list[float] = []
-        val_map: list[float] = []
-        items = len(parts.train.features)
-        schedule = cosine(job.rate, protocol.epochs, steps=-(-items // protocol.batch_size))
-        for number, rates in enumerate(schedule, start=1):
-            loss.set_progress((number - 1) / protocol.epochs, protocol.epochs)
-            with watch("training"):
-                batches = torch.randperm(items, generator=shuffler).split(protocol.batch_size)
-                mean = _train_epoch(head, loss, optimizer, parts.train, batches, rates)
-                if loss.needs_scores:
-                    loss.update(_logits(head, parts.train.features))
-            with watch("evaluation"):
-                logits = _logits(head, parts.val.features)
-                if not (np.isfinite(mean) and bool(logits.isfinite().all())):
-                    break
-                value = metrics.mean_average_precision(logits, parts.val.targets).nan_to_num().item()
-                train_loss.append(mean)
-                val_map.append(value)
-                if value > best:
-                    best, epoch, kept = value, number, _copy(head)
+        fitted = _fit(training, table, watch)
+    with watch("evaluation"):
+        outcome = conclude(training, fitted, table)
+    return as_run(job, training, table, outcome, watch.seconds)
+
+
+def _fit(training: Training, table: LabelTable, watch: Stopwatch) -> Fitted:
+    """Every epoch, of which the one that validation picks is kept; as a head that is trained alone, without I/O."""
+    assert table.features is not None
+    features, train_rows = torch.from_numpy(table.features), table.part("train")
+    labels = torch.from_numpy(table.labels[train_rows])
+    network = build(training, table, None, training.seed)
+    stepper, validation = Stepper(training, network, labels), Validation(training, table)
+    history: list[dict[str, float]] = []
+    kept, at, diverged = _copy(network), torch.from_numpy(train_rows), False
+    for epoch in range(1, training.epochs + 1):
+        if validation.lost_patience(history):
+            break
+        with watch("training"):
+            mean = _train_epoch(stepper, epoch, features, at, labels)
+            stepper.end_epoch(lambda: score_table(network, table, train_rows)[0])
         with watch("evaluation"):
-            head.load_state_dict(kept)
-            scores = _logits(head, parts.test.features)
-            thresholds = metrics.fit_thresholds(
-                _logits(head, parts.val.features), parts.val.targets, shrinkage=metrics.SHRINKAGE
-            )
-    return Run(
-        job=job,
-        epoch=epoch,
-        validation=max(best, 0.0),
-        scores=scores,
-        thresholds=thresholds,
-        train_loss=torch.tensor(train_loss),
-        val_map=torch.tensor(val_map),
-        diverged=len(val_map) < protocol.epochs,
-        seconds=watch.seconds,
-    )
+            figures = _figures(stepper, validation, table) if np.isfinite(mean) else None
+        if figures is None:
+            diverged = True
+            break
+        history.append({"epoch": epoch, "step": epoch * stepper.steps, "train_loss": mean, **figures})
+        if validation.best(history) == epoch:
+            kept = _copy(network)
+    network.load_state_dict(kept)
+    return Fitted(network.eval(), history, validation.best(history), diverged)
 
 
-def _train_epoch(
-    head: nn.Module,
-    loss: losses.Loss,
-    optimizer: torch.optim.Optimizer,
-    part: Part,
-    batches: Sequence[Tensor],
-    rates: Sequence[float],
-) -> float:
-    """One pass over the batches, each with its learning rate; returns the mean of their losses."""
-    head.train()
+def _train_epoch(stepper: Stepper, epoch: int, features: Tensor, at: Tensor, labels: Tensor) -> float:
+    """One pass over the training items, which stand `at` rows of the features; the mean of the batches' losses."""
+    stepper.begin_epoch(epoch)
     total = torch.zeros(())
-    for rows, rate in zip(batches, rates, strict=True):
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["times"]
-        optimizer.zero_grad(set_to_none=True)
-        value = loss(head(part.features[rows]), part.targets[rows], rows)
-        value.backward()
-        optimizer.step()
-        total += value.detach()
-    return float(total) / len(batches)
+    step = (epoch - 1) * stepper.steps
+    for rows in batches_of(stepper.training, len(labels), epoch):
+        total += stepper.value(step, features[at[rows]], labels[rows], rows)
+        if stepper.training.clip is not None:
+            stepper.gradient_norm()
+        stepper.step()
+        step += 1
+    return float(total) / stepper.steps
 
 
-def cosine(rate: float, epochs: int, steps: int) -> list[list[float]]:
-    """The learning rate of each step of each epoch: from `rate` towards 0 along half a cosine.
-
-    >>> cosine(1.0, epochs=2, steps=1)
-    [[1.0], [0.5]]
-    """
-    return [
-        [rate * (1 + math.cos(math.pi * (epoch * steps + step) / (epochs * steps))) / 2 for step in range(steps)]
-        for epoch in range(epochs)
-    ]
-
-
-@torch.inference_mode()
-def _logits(head: nn.Module, features: Tensor) -> Tensor:
-    head.eval()
-    return torch.cat([head(batch) for batch in features.split(4096)])
+def _figures(stepper: Stepper, validation: Validation, table: LabelTable) -> dict[str, float] | None:
+    """What the epoch is judged by; None where the logits are not finite, as those of a head that diverged."""
+    if not len(validation.rows):
+        return {}
+    logits, targets, _ = score_table(stepper.network, table, validation.rows)
+    try:
+        return validation.figure(logits, targets, stepper.loss)
+    except NotFiniteError:
+        return None
 
 
-def _copy(head: nn.Module) -> dict[str, Tensor]:
+def _copy(head: torch.nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in head.state_dict().items()}

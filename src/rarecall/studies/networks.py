@@ -5,15 +5,27 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from rarecall.data.table import LabelTable
+from rarecall.listener import Listener
 from rarecall.models import Backbone
 from rarecall.studies import runs
-from rarecall.studies.plan import Finetuning
-from rarecall.studies.runs import Job, Run
-from rarecall.training import Listener, Outcome, build, run_training
+from rarecall.studies.plan import Protocol
+from rarecall.studies.runs import Job, Run, as_run
+from rarecall.training import build, conclude, fit
+
+
+class _OfOneRun(Listener):
+    """Passes on a run's steps and warnings: of many runs, epochs and notes are too much."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        self.listener.progress(what, done, total)
+
+    def say(self, kind: str, sentence: str) -> None:
+        if kind == "warning":
+            self.listener.say(kind, sentence)
 
 
 class Finetuner:
@@ -29,9 +41,9 @@ class Finetuner:
         workers: int | None,
     ) -> None:
         self.table, self.backbone, self.folder = table, backbone, folder
-        self.listener, self.device, self.workers = listener, device, workers
+        self.listener, self.device, self.workers = _OfOneRun(listener), device, workers
 
-    def __call__(self, jobs: Sequence[Job], protocol: Finetuning, where: Path) -> Iterator[Run]:
+    def __call__(self, jobs: Sequence[Job], protocol: Protocol, where: Path) -> Iterator[Run]:
         """Do each run and put it on disk; its checkpoints are removed then."""
         for job in jobs:
             checkpoints = self.folder / Path(job.file_name).stem
@@ -42,28 +54,14 @@ class Finetuner:
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def _run(self, job: Job, protocol: Finetuning, checkpoints: Path) -> Run:
+    def _run(self, job: Job, protocol: Protocol, checkpoints: Path) -> Run:
         start = time.perf_counter()
-        training = protocol.training(job.loss, job.rate, job.seed)
+        training = protocol.training(job.loss, rate=job.rate, seed=job.seed)
         network = build(training, self.table, self.backbone, job.seed)
-        outcome = run_training(
+        fitted = fit(
             training, self.table, network, checkpoints, self.listener, device=self.device, workers=self.workers,
             forgiving=True,
         )  # fmt: skip
-        return _as_run(job, outcome, time.perf_counter() - start)
-
-
-def _as_run(job: Job, outcome: Outcome, seconds: float) -> Run:
-    history = outcome.fitted.history
-    val_map = [float(np.nan_to_num(row["val_map_class"])) for row in history]
-    return Run(
-        job=job,
-        epoch=outcome.fitted.epoch,
-        validation=val_map[outcome.fitted.epoch - 1] if history else 0.0,
-        scores=outcome.test_logits,
-        thresholds=outcome.thresholds,
-        train_loss=torch.tensor([row["train_loss"] for row in history]),
-        val_map=torch.tensor(val_map),
-        diverged=outcome.fitted.diverged,
-        seconds={"training": seconds, "evaluation": 0.0},
-    )
+        outcome = conclude(training, fitted, self.table)
+        seconds = {"training": time.perf_counter() - start, "evaluation": 0.0}
+        return as_run(job, training, self.table, outcome, seconds)

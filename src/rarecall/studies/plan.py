@@ -1,47 +1,49 @@
 """What a study compares, and the one protocol that every loss is trained under."""
 
-import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 
 from rarecall import losses, metrics
 from rarecall.data.table import LabelTable
 from rarecall.errors import OptionError
 from rarecall.labels import UNKNOWN, LabelMatrix
-from rarecall.models import head_defaults
-from rarecall.training.config import Recipe, Training, checked, recipe, training
+from rarecall.preparation import Divided
+from rarecall.training.recipe import Recipe, checked, recipe_for
 
 DEFAULT_LOSSES = ("binary-cross-entropy", "focal", "asymmetric", "two-way", "distributionally-robust")
-RATES = (1e-3, 3e-3, 1e-2)
-COMMON_RATE = 3e-3
-FINETUNING_RATES = (3e-4, 1e-3, 3e-3)
+RATES: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
+FINETUNING_RATES: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
 
 
-class Protocol(BaseModel):
-    """How a head is trained: the same for every loss, seed and rate."""
+class Protocol(Recipe):
+    """How every loss is trained: one recipe, and the rates that each chooses among."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    rates: tuple[PositiveFloat, ...] = Field(
+        min_length=1, description="Learning rates that each loss chooses among, as in 1e-3,3e-3,1e-2."
+    )
 
-    hidden: int = Field(0, ge=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    batch_size: int = Field(128, ge=1)
-    epochs: int = Field(30, ge=1)
-    weight_decay: float = Field(1e-2, ge=0)
-    rates: tuple[float, ...] = RATES
-    common_rate: float = COMMON_RATE
+    @field_validator("rates", mode="before")
+    @classmethod
+    def _sorted(cls, value: Any) -> Any:
+        """Numbers separated by commas, as on the command line; each once, in rising order."""
+        parts = value.split(",") if isinstance(value, str) else value
+        try:
+            return tuple(sorted({float(part) for part in parts}))
+        except (TypeError, ValueError):
+            raise ValueError("must be numbers separated by commas, as in 1e-3,3e-3,1e-2") from None
 
+    @property
+    def common_rate(self) -> float:
+        """The rate at which all losses are compared besides their own ones: the middle one."""
+        return self.rates[len(self.rates) // 2]
 
-class Finetuning(Recipe):
-    """How whole networks are trained: the same for every loss, seed and rate."""
-
-    rates: tuple[float, ...] = FINETUNING_RATES
-    common_rate: float = FINETUNING_RATES[1]
-
-    def training(self, loss: str, rate: float, seed: int) -> Training:
-        """The settings of one run."""
-        return training(Recipe(**self.model_dump(exclude={"rates", "common_rate"})), loss, rate=rate, seed=seed)
+    @property
+    def recipe(self) -> Recipe:
+        """What one training takes of it."""
+        return Recipe(**{name: getattr(self, name) for name in Recipe.model_fields})
 
 
 class Plan(BaseModel):
@@ -51,31 +53,47 @@ class Plan(BaseModel):
 
     losses: tuple[str, ...] = Field(DEFAULT_LOSSES, min_length=1)
     seeds: int = Field(5, ge=1)
-    protocol: Protocol | Finetuning = Protocol()
+    protocol: Protocol
+
+    @property
+    def common_rate(self) -> float:
+        """The rate at which all losses are compared besides their own ones."""
+        return self.protocol.common_rate
 
 
-def default_protocol(table: LabelTable, **changes: Any) -> Protocol:
-    """The protocol for this kind of data (`models.head_defaults`), with the changes that are not None."""
-    kind = head_defaults(None if table.features is None else table.features.shape[1:])
-    given = {name: value for name, value in changes.items() if value is not None}
-    if given.get("hidden") == 0:
-        kind["dropout"] = 0.0
-    return Protocol(**{**kind, **given})
-
-
-def finetuning(table: LabelTable, rates: tuple[float, ...] | None = None, **changes: Any) -> Finetuning:
-    """The protocol of whole networks for this data, with the changes that are not None.
-
-    The common rate, at which all losses are compared besides their own ones, is the middle one of the grid.
+def protocol(table: LabelTable, *, finetune: bool = False, rates: Any = None, **changes: Any) -> Protocol:
+    """The protocol for this data, of heads or of whole networks, with the changes that are not None.
 
     Raises:
-        OptionError: a feature table, which has no backbone to tune.
+        OptionError: a setting out of its range, whole networks for a feature table, or several rates without a part
+            to choose among them on.
     """
-    if table.features is not None:
+    if finetune and table.features is not None:
         raise OptionError(f"--finetune: {table.source} has features, not images: leave it out")
-    rates = rates or FINETUNING_RATES
-    settings = recipe(table, **changes).model_dump()
-    return checked(Finetuning, **settings, rates=rates, common_rate=rates[len(rates) // 2])
+    if not finetune and changes.get("augmentation") not in (None, "none"):
+        raise OptionError(
+            f"--augmentation {changes['augmentation']}: heads are trained on features: pass --finetune, too"
+        )
+    settings = recipe_for(table, head_only=not finetune, **changes)
+    default = FINETUNING_RATES if finetune else RATES
+    if settings.val == "none" and rates is None:
+        default = default[1:2]
+    own = checked(Protocol, **settings.model_dump(), rates=default if rates is None else rates)
+    if own.val == "none" and len(own.rates) > 1:
+        raise OptionError("--val none: there is no part to choose among several rates on: pass one, as in --rates 3e-3")
+    return own
+
+
+def make_plan(losses: Sequence[str] | None, seeds: int, protocol: Protocol) -> Plan:
+    """The plan of a study; every loss is tried under the protocol before anything is done.
+
+    Raises:
+        OptionError: no seed, or a loss that cannot be trained so.
+    """
+    own = checked(Plan, losses=tuple(losses or DEFAULT_LOSSES), seeds=seeds, protocol=protocol)
+    for loss in own.losses:
+        own.protocol.training(loss, rate=own.common_rate)
+    return own
 
 
 def parse_losses(text: str) -> tuple[str, ...]:
@@ -114,12 +132,13 @@ def idle_rules(expressions: tuple[str, ...], labels: LabelMatrix) -> list[str]:
     return [f"no training label is unknown: {', '.join(rules)}: nothing for a rule about unknown labels to act on"]
 
 
-def identity(plan: Plan, table: LabelTable, backbone: dict[str, Any] | None) -> dict[str, Any]:
+def identity(plan: Plan, divided: Divided, backbone: dict[str, Any] | None) -> dict[str, Any]:
     """What must be equal for two commands to belong to one study; more losses or seeds may join it."""
     return {
-        "source": table.source,
-        "data": table.fingerprint(),
+        "source": divided.table.source,
+        "data": divided.fingerprint,
+        "parts": divided.parts.digest(),
         "backbone": backbone,
-        "protocol": json.loads(plan.protocol.model_dump_json()),
+        "protocol": plan.protocol.model_dump(mode="json"),
         "thresholds": f"best F1, shrinkage {metrics.SHRINKAGE:g}",
     }

@@ -21,23 +21,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from rarecall.data.table import PARTS, LabelTable
+from rarecall.data.table import LabelTable
 from rarecall.errors import StudyError
+from rarecall.listener import Listener
 from rarecall.models import Backbone, cores
+from rarecall.preparation import Prepared
 from rarecall.studies import folder, runs
 from rarecall.studies import plan as plans
-from rarecall.studies.heads import Part, Parts, train_head
+from rarecall.studies.heads import train_head
 from rarecall.studies.networks import Finetuner
-from rarecall.studies.plan import Finetuning, Plan
+from rarecall.studies.plan import Plan, Protocol
 from rarecall.studies.runs import Job, Run
-from rarecall.training import Listener, Silent
-
-Progress = Callable[[int, int], object]  # so many runs are finished, of at most so many
-
-
-def _silent(done: int, total: int) -> None:
-    """Tell nothing."""
-    del done, total
 
 
 @dataclass(frozen=True)
@@ -66,42 +60,42 @@ class Study:
 
 def study(
     plan: Plan,
-    table: LabelTable,
+    prepared: Prepared,
     out: Path,
     *,
     backbone: Backbone | None = None,
     workers: int | None = None,
-    progress: Progress = _silent,
     listener: Listener | None = None,
     device: str = "auto",
 ) -> Study:
     """Do every run that is not yet in the folder.
 
-    The first seed tries every rate of the grid; the rate with the highest validation mAP@class is the loss's
+    The first seed tries every rate of the grid; the rate with the highest metric on validation is the loss's
     own (the lower rate if equal). The other seeds run at that rate and at the common one.
 
     Args:
         plan: the losses, the number of seeds and the protocol.
-        table: features, labels and a complete split.
+        prepared: features, or images to fine-tune on, with labels and a complete split.
         out: the folder of the study, new or to be continued.
         backbone: what the features came from, or what is fine-tuned; part of what the study is.
         workers: processes; default one for each core. 1 stays in this process. Fine-tuning does one run after
             the other, and these are its processes that load images.
-        progress: called after each run.
-        listener: told of each step of a fine-tuning.
+        listener: told after each run, and of each step of a fine-tuning.
         device: of a fine-tuning.
 
     Raises:
         StudyError: the folder holds something else, or a worker died.
     """
+    listener, table = listener or Listener(), prepared.table
     with folder.STUDY.only_here(out):
         description = backbone.description if backbone else None
-        where = folder.open_folder(out, plans.identity(plan, table, description))
-        if isinstance(plan.protocol, Finetuning):
+        where = folder.open_folder(out, plans.identity(plan, prepared.divided, description))
+        prepared.divided.parts.write(out)
+        if not plan.protocol.head_only:
             assert backbone is not None
-            own = Finetuner(table, backbone, out / ".training", listener or Silent(), device, workers)
-            return _finish(plan, table, where, description, contextlib.nullcontext(own), progress)
-        return _finish(plan, table, where, description, _executor(out, table, workers or cores()), progress)
+            own = Finetuner(table, backbone, out / ".training", listener, device, workers)
+            return _finish(plan, table, where, description, contextlib.nullcontext(own), listener)
+        return _finish(plan, table, where, description, _executor(out, table, workers or cores()), listener)
 
 
 def _finish(
@@ -110,13 +104,12 @@ def _finish(
     where: Path,
     backbone: dict[str, Any] | None,
     executor: contextlib.AbstractContextManager["Execute"],
-    progress: Progress,
+    listener: Listener,
 ) -> Study:
     """Load the runs that are there and do the others."""
     done: dict[Job, Run] = {}
     protocol, losses = plan.protocol, plan.losses
-    rates = sorted({*protocol.rates, protocol.common_rate})
-    first = [Job(loss, rate, 0) for loss in losses for rate in rates]
+    first = [Job(loss, rate, 0) for loss in losses for rate in protocol.rates]
     with executor as execute:
 
         def run_all(jobs: Sequence[Job], later: int) -> None:
@@ -126,15 +119,13 @@ def _finish(
                     done[job] = run
                 else:
                     missing.append(job)
-            progress(len(done), len(done) + len(missing) + later)
+            listener.progress("runs", len(done), len(done) + len(missing) + later)
             for run in execute(missing, protocol, where):
                 done[run.job] = run
-                progress(len(done), len(first) + later if jobs is first else len(first) + len(jobs))
+                listener.progress("runs", len(done), len(first) + later if jobs is first else len(first) + len(jobs))
 
         run_all(first, later=len(losses) * 2 * (plan.seeds - 1))
-        chosen = {
-            loss: max(protocol.rates, key=lambda rate: (done[Job(loss, rate, 0)].validation, -rate)) for loss in losses
-        }
+        chosen = {loss: max(protocol.rates, key=lambda rate: (done[Job(loss, rate, 0)].rank, -rate)) for loss in losses}
         rest = [
             Job(loss, rate, seed)
             for seed in range(1, plan.seeds)
@@ -145,16 +136,8 @@ def _finish(
     return Study(plan, table, backbone, chosen, done)
 
 
-Execute = Callable[[Sequence[Job], Any, Path], Iterator[Run]]  # jobs, their protocol, the folder of runs
-_parts: Parts | None = None  # of the process: set once, used by every run
-
-
-def as_parts(features: np.ndarray, labels: np.ndarray, split: np.ndarray) -> Parts:
-    """The three parts of a table as tensors."""
-    rows = {part: split == part for part in PARTS}
-    return Parts(
-        **{part: Part(torch.from_numpy(features[own]), torch.from_numpy(labels[own])) for part, own in rows.items()}
-    )
+Execute = Callable[[Sequence[Job], Protocol, Path], Iterator[Run]]  # jobs, their protocol, the folder of runs
+_table: LabelTable | None = None  # of a worker process: set once, used by every run
 
 
 @contextlib.contextmanager
@@ -162,18 +145,17 @@ def _executor(out: Path, table: LabelTable, workers: int) -> Iterator[Execute]:
     if table.features is None:
         raise StudyError(f"{table.source}: extract the features of its images first")
     if workers == 1:
-        yield _in_process(as_parts(table.features, table.labels, table.split))
+        yield _in_process(table)
         return
     data = out / ".data"
     data.mkdir(exist_ok=True)
     children = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(data,)
+        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(data, list(table.names))
     )
     try:
-        _save_array(data / "features.npy", table.features)
-        _save_array(data / "labels.npy", table.labels)
-        _save_array(data / "split.npy", table.split.astype("U5"))
+        for name in ARRAYS:
+            _save_array(data / f"{name}.npy", getattr(table, name))
         yield _in_pool(pool)
     finally:
         # Whatever ended the study, a run in flight is not worth waiting for: its file is not yet in place.
@@ -184,9 +166,12 @@ def _executor(out: Path, table: LabelTable, workers: int) -> Iterator[Execute]:
         shutil.rmtree(data, ignore_errors=True)
 
 
+ARRAYS = ("features", "labels", "split")
+
+
 def _save_array(path: Path, array: np.ndarray) -> None:
     """As `numpy.save`, whose error on a full disk does not say that it is full."""
-    array = np.ascontiguousarray(array)
+    array = np.ascontiguousarray(array.astype("U5") if array.dtype == object else array)
     try:
         with path.open("wb") as file:
             np.lib.format.write_array_header_2_0(file, np.lib.format.header_data_from_array_1_0(array))
@@ -196,13 +181,13 @@ def _save_array(path: Path, array: np.ndarray) -> None:
         raise
 
 
-def _in_process(parts: Parts) -> Execute:
-    def execute(jobs: Sequence[Job], protocol: plans.Protocol, where: Path) -> Iterator[Run]:
+def _in_process(table: LabelTable) -> Execute:
+    def execute(jobs: Sequence[Job], protocol: Protocol, where: Path) -> Iterator[Run]:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             for job in jobs:
-                run = train_head(job, parts, protocol)
+                run = train_head(job, table, protocol)
                 runs.save(run, where)
                 yield run
         finally:
@@ -212,7 +197,7 @@ def _in_process(parts: Parts) -> Execute:
 
 
 def _in_pool(pool: ProcessPoolExecutor) -> Execute:
-    def execute(jobs: Sequence[Job], protocol: plans.Protocol, where: Path) -> Iterator[Run]:
+    def execute(jobs: Sequence[Job], protocol: Protocol, where: Path) -> Iterator[Run]:
         with _interrupts_held():
             pending = {pool.submit(_work, job, protocol, where) for job in jobs}
         try:
@@ -245,8 +230,8 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker(data: Path) -> None:
-    global _parts
+def _start_worker(data: Path, names: list[str]) -> None:
+    global _table
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -257,11 +242,12 @@ def _start_worker(data: Path) -> None:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    _parts = as_parts(*(np.load(data / f"{name}.npy", mmap_mode="c") for name in ("features", "labels", "split")))
+    arrays = {name: np.load(data / f"{name}.npy", mmap_mode="c") for name in ARRAYS}  # one copy for all workers
+    _table = LabelTable([""] * len(arrays["split"]), names, **arrays)
 
 
-def _work(job: Job, protocol: plans.Protocol, where: Path) -> Job:
+def _work(job: Job, protocol: Protocol, where: Path) -> Job:
     """Do a run and put it on disk, where the parent reads it: a tensor sent back would stay in shared memory."""
-    assert _parts is not None
-    runs.save(train_head(job, _parts, protocol), where)
+    assert _table is not None
+    runs.save(train_head(job, _table, protocol), where)
     return job

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
-from torch import Tensor, nn
+from torch import Tensor
 
 from rarecall.errors import TrainingError
 from rarecall.files import remove_parts, write_bytes
+from rarecall.training.step import Stepper
 
 KEPT = 2
 _PATTERN = "step-*.safetensors"
@@ -32,7 +33,7 @@ class Progress:
         step: optimiser steps so far.
         loss_sum: of the steps of the unfinished epoch.
         history: one row for each finished epoch.
-        best: weights of the best epoch so far, on the CPU.
+        best: weights of the epoch that is kept so far, on the CPU.
         scaler: state of the float16 loss scaler.
     """
 
@@ -45,19 +46,25 @@ class Progress:
     scaler: dict[str, Any] = field(default_factory=dict)
 
 
-def save(folder: Path, progress: Progress, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def save(folder: Path, progress: Progress, stepper: Stepper) -> None:
     """Put a checkpoint in place in one step; the last two are kept."""
-    write(folder / f"step-{progress.step:09d}.safetensors", progress, network, optimizer)
+    write(folder / f"step-{progress.step:09d}.safetensors", progress, stepper)
     for old in sorted(folder.glob(_PATTERN))[:-KEPT]:
         old.unlink()
 
 
-def write(file: Path, progress: Progress, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write everything that a training needs to go on."""
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+def write(file: Path, progress: Progress, stepper: Stepper) -> None:
+    """Write everything that a training needs to go on: network, loss, optimisers, and the weights that are kept."""
+    tensors = {f"network.{name}": tensor for name, tensor in stepper.network.state_dict().items()}
+    tensors |= {f"loss.{name}": tensor for name, tensor in stepper.loss.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in progress.best.items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    for which, optimizer in enumerate(stepper.optimizers):
+        for number, state in optimizer.state_dict()["state"].items():
+            tensors |= {
+                f"optimizer.{which}.{number}.{name}": torch.as_tensor(value)
+                for name, value in state.items()
+                if value is not None
+            }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     facts = {name: value for name, value in vars(progress).items() if name != "best"}
     text = json.dumps(facts)
@@ -65,10 +72,8 @@ def write(file: Path, progress: Progress, network: nn.Module, optimizer: torch.o
     write_bytes(file, serialise(tensors, metadata=metadata))
 
 
-def restore(
-    folder: Path, key: str, network: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[Progress | None, list[str]]:
-    """Fill network and optimiser from the newest sound checkpoint; the names of damaged ones, which are put aside.
+def restore(folder: Path, key: str, stepper: Stepper) -> tuple[Progress | None, list[str]]:
+    """Fill a stepper from the newest sound checkpoint; the names of damaged ones, which are put aside.
 
     Raises:
         TrainingError: the checkpoint is of another training.
@@ -81,7 +86,7 @@ def restore(
         if loaded is not None:
             if loaded[0]["key"] != key:
                 raise TrainingError(f"{folder}: holds checkpoints of another training: pass another folder")
-            return _fill(*loaded, network, optimizer), damaged
+            return _fill(*loaded, stepper), damaged
         damaged.append(file.name)
         file.replace(file.with_suffix(".damaged"))
     return None, damaged
@@ -99,20 +104,24 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         return None
 
 
-def _fill(
-    facts: dict[str, Any], tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer
-) -> Progress:
-    network.load_state_dict(_below("network.", tensors))
+def _fill(facts: dict[str, Any], tensors: dict[str, Tensor], stepper: Stepper) -> Progress:
+    stepper.network.load_state_dict(_below("network.", tensors))
+    stepper.loss.load_state_dict(_below("loss.", tensors))
+    for which, optimizer in enumerate(stepper.optimizers):
+        _fill_optimizer(optimizer, _below(f"optimizer.{which}.", tensors))
+    return Progress(**facts, best=_below("best.", tensors))
+
+
+def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _below("optimizer.", tensors).items():
+    for name, tensor in tensors.items():
         number, _, key = name.partition(".")
         parameter = parameters[int(number)]
         # Fused optimisers walk through memory, so a moment has to lie in it as its parameter does.
         alike = tensor.shape == parameter.shape
         states.setdefault(int(number), {})[key] = torch.empty_like(parameter).copy_(tensor) if alike else tensor
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-    return Progress(**facts, best=_below("best.", tensors))
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

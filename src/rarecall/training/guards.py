@@ -5,19 +5,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from rarecall.errors import TrainingError, is_out_of_memory
-from rarecall.training.config import Training
+from rarecall.training.recipe import Training
 
 GRACE = 0.5  # seconds between the ends of two processes that one signal stops
-
-
-class NotFiniteError(TrainingError):
-    """The loss or the logits are no longer finite numbers."""
 
 
 @contextmanager
@@ -106,10 +100,3 @@ def workers_in_words(stop_requested: threading.Event) -> Iterator[None]:
             "a process that loads images died (out of memory?): the same command goes on from the last checkpoint; "
             "--workers 0 loads images without such processes"
         ) from error
-
-
-def end_workers(loader: DataLoader[Any]) -> None:
-    """End the processes now: an exception that someone holds would keep them, and the interpreter, alive."""
-    iterator: Any = getattr(loader, "_iterator", None)
-    if iterator is not None:
-        iterator._shutdown_workers()

@@ -15,8 +15,9 @@ from rarecall.images.containers import Located
 from rarecall.images.decoding import Size, stack
 from rarecall.labels import UNKNOWN
 from rarecall.models import cores
-from rarecall.seeds import AUGMENTATION, ORDER, stream
-from rarecall.training.config import Training
+from rarecall.seeds import AUGMENTATION, stream
+from rarecall.training.recipe import Training
+from rarecall.training.step import batches_of
 
 MOST_WORKERS = 16
 
@@ -27,36 +28,92 @@ class Batch(NamedTuple):
     Attributes:
         inputs: uint8 images (N, 3, H, W) or float32 features (N, ...).
         targets: (N, C) int8 of 1, 0 and -1.
-        rows: the table's row of each.
-        unreadable: why a row's image could not be read; another image of the batch stands in for it then, and
-            all its labels are unknown, so that nothing is learnt from it.
+        rows: (N,) the number of each among the training items.
+        unreadable: why the image at a place in the batch could not be read; another image of the batch stands in for
+            it then, and all its labels are unknown, so that nothing is learnt from it.
     """
 
     inputs: Tensor
     targets: Tensor
-    rows: list[int]
+    rows: Tensor
     unreadable: dict[int, str]
 
+    @property
+    def readable(self) -> Tensor | None:
+        """The places of what could be read, where not everything could."""
+        if not self.unreadable:
+            return None
+        return torch.tensor([place for place in range(len(self.rows)) if place not in self.unreadable])
 
-class Order(Sampler[tuple[int, list[int]]]):
-    """The epoch and the rows of each batch. An epoch's order depends on the seed and its number alone.
 
-    Set `epoch` before iterating, and `start` to the number of batches to leave out.
-    """
+class Batches:
+    """The training part of a table, a batch at a time, from any batch of any epoch on."""
 
-    def __init__(self, rows: Tensor, batch_size: int, seed: int) -> None:
-        self.rows, self.seed = rows, seed
-        self.batch_size = min(batch_size, len(rows))
+    def __init__(self, table: LabelTable, size: Size | None, training: Training, workers: int, *, pin: bool) -> None:
+        """Make ready.
+
+        Args:
+            table: images or features with a complete split.
+            size: of the images; None for features, which need no processes.
+            training: how.
+            workers: processes that decode and augment.
+            pin: lay batches where a GPU fetches them fastest.
+        """
+        rows = table.part("train")
+        self.training, self.items = training, len(rows)
+        self.labels = torch.from_numpy(table.labels[rows])
+        self.features: Tensor | None = None
+        self._loader: DataLoader[Batch] | None = None
+        self._order = _Order(training, self.items)
+        if table.features is not None:
+            self.features = torch.from_numpy(table.features[rows])
+            return
+        assert size is not None
+        self._loader = DataLoader(
+            _Images([table.image(row) for row in rows.tolist()], self.labels, size, training),
+            batch_size=None,
+            sampler=self._order,
+            num_workers=workers,
+            collate_fn=_as_is,
+            worker_init_fn=_start_worker,
+            persistent_workers=workers > 0,
+            pin_memory=pin,
+        )
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, counted from 1, without the first `start`."""
+        self._order.epoch, self._order.start = epoch, start
+        if self._loader is not None:
+            yield from self._loader
+            return
+        assert self.features is not None
+        for _, numbers in self._order:
+            rows = torch.tensor(numbers)
+            yield Batch(self.features[rows], self.labels[rows], rows, {})
+
+    def close(self) -> None:
+        """End the processes now: an exception that someone holds would keep them, and the interpreter, alive.
+
+        PyTorch has no public way to do so; where it has another one than today, they end with the loader.
+        """
+        iterator = getattr(self._loader, "_iterator", None)
+        shut_down = getattr(iterator, "_shutdown_workers", None)
+        self._loader = None
+        if shut_down is not None:
+            shut_down()
+
+
+class _Order(Sampler[tuple[int, list[int]]]):
+    """The epoch and the items of each batch, from batch `start` of `epoch` on."""
+
+    def __init__(self, training: Training, items: int) -> None:
+        self.training, self.items = training, items
         self.epoch, self.start = 1, 0
 
-    def __len__(self) -> int:
-        return len(self.rows) // self.batch_size
-
     def __iter__(self) -> Iterator[tuple[int, list[int]]]:
-        generator = torch.Generator().manual_seed(stream(self.seed, ORDER, self.epoch))
-        shuffled = self.rows[torch.randperm(len(self.rows), generator=generator)]
-        for batch in shuffled.split(self.batch_size)[self.start : len(self)]:
-            yield self.epoch, batch.tolist()
+        for place, rows in enumerate(batches_of(self.training, self.items, self.epoch)):
+            if place >= self.start:
+                yield self.epoch, rows.tolist()
 
 
 class _Images(Dataset[Batch]):
@@ -67,47 +124,16 @@ class _Images(Dataset[Batch]):
     def __getitem__(self, place: tuple[int, list[int]]) -> Batch:
         epoch, rows = place
         images = [self._image(epoch, row) for row in rows]
-        unreadable = {row: image for row, image in zip(rows, images, strict=True) if isinstance(image, str)}
+        unreadable = {place: image for place, image in enumerate(images) if isinstance(image, str)}
         blank = torch.zeros(3, *self.size, dtype=torch.uint8)
         stand_in = next((image for image in images if isinstance(image, Tensor)), blank)
         targets = self.labels[rows]
-        targets[[row in unreadable for row in rows]] = UNKNOWN
+        targets[list(unreadable)] = UNKNOWN
         stacked = stack([stand_in if isinstance(image, str) else image for image in images])
-        return Batch(stacked, targets, rows, unreadable)
+        return Batch(stacked, targets, torch.tensor(rows), unreadable)
 
     def _image(self, epoch: int, row: int) -> Tensor | str:
         return augment(self.preset, self.images[row], self.size, stream(self.seed, AUGMENTATION, epoch, row))
-
-
-class _Features(Dataset[Batch]):
-    def __init__(self, features: Tensor, labels: Tensor) -> None:
-        self.features, self.labels = features, labels
-
-    def __getitem__(self, place: tuple[int, list[int]]) -> Batch:
-        _, rows = place
-        return Batch(self.features[rows], self.labels[rows], rows, {})
-
-
-def batches(table: LabelTable, size: Size | None, training: Training, workers: int, pin: bool) -> DataLoader[Batch]:
-    """The loader of the training part, whose sampler is an `Order`; features need no workers."""
-    order = Order(torch.from_numpy(table.part("train")), training.batch_size, training.seed)
-    labels = torch.from_numpy(table.labels)
-    dataset: Dataset[Batch]
-    if table.features is not None:
-        dataset, workers = _Features(torch.from_numpy(table.features), labels), 0
-    else:
-        assert size is not None
-        dataset = _Images(table.images(), labels, size, training)
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=order,
-        num_workers=workers,
-        collate_fn=_as_is,
-        worker_init_fn=_start_worker,
-        persistent_workers=workers > 0,
-        pin_memory=pin,
-    )
 
 
 def default_workers(device: torch.device) -> int:

@@ -10,39 +10,34 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
 
-from rarecall import losses
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError, listing
 from rarecall.files import write_text
-from rarecall.models import Classifier, parameter_groups, resolve_device
-from rarecall.seeds import STEP, stream
+from rarecall.inference.scoring import default_batch, score_table
+from rarecall.listener import Listener
+from rarecall.models import Classifier, resolve_device
 from rarecall.training import checkpoints
 from rarecall.training.checkpoints import Progress
-from rarecall.training.config import Training
 from rarecall.training.guards import (
-    NotFiniteError,
     deterministic,
-    end_workers,
     memory_in_words,
     own_generators,
     single_items_in_words,
     stop_request,
     workers_in_words,
 )
-from rarecall.training.listener import Listener
-from rarecall.training.loading import Batch, Order, batches, default_workers
-from rarecall.training.validation import Validation, rank
+from rarecall.training.loading import Batch, Batches, default_workers
+from rarecall.training.recipe import Training
+from rarecall.training.step import Stepper
+from rarecall.training.validation import NotFiniteError, Validation, require_positives
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
-    from lightning.fabric.wrappers import _FabricOptimizer
+    from lightning_fabric import Fabric
 
 CHECKPOINT_SECONDS = 600.0
 LOG_EVERY = 10  # steps
@@ -54,9 +49,9 @@ class Fitted:
     """A finished training.
 
     Attributes:
-        network: with the weights of the best epoch, in eval mode.
+        network: with the weights of the epoch that is kept, in eval mode.
         history: one row for each epoch.
-        epoch: the best one, from 1; 0 if none was finished.
+        epoch: the one that is kept, from 1; 0 if none was finished.
         diverged: whether training ended at a number that is not finite.
         unreadable: training images that could not be read since the training was last started, and why.
     """
@@ -123,28 +118,21 @@ class _Loop:
     ) -> None:
         self.training, self.table, self.folder, self.listener = training, table, folder, listener
         self.fabric, self.checkpoint_seconds, self.forgiving = fabric, checkpoint_seconds, forgiving
-        self.network = network.to(fabric.device)
-        self.loss = losses.build(training.loss, labels=table.labels[table.part("train")]).to(fabric.device)
-        # A float16 scaler cannot undo its scale for a fused optimiser that is to be clipped.
-        self.scaled = bool(fabric.strategy.precision.state_dict())
-        self.plain = _optimizer(training, network, fused=not self.scaled)
-        self.wrapped = fabric.setup_module(network)
-        self.optimizer = cast("_FabricOptimizer", fabric.setup_optimizers(self.plain))
-        self.rates = [group["lr"] for group in self.plain.param_groups]
-        self.loader: DataLoader[Batch] = batches(
+        self.network, self.train_rows = network.to(fabric.device), table.part("train")
+        self.batches = Batches(
             table,
             network.architecture.image_size if network.backbone else None,
             training,
             default_workers(fabric.device) if workers is None else workers,
             pin=fabric.device.type == "cuda",
         )
-        assert isinstance(self.loader.sampler, Order)
-        self.order = self.loader.sampler
-        self.steps = len(self.order)  # an epoch
+        self.stepper = Stepper(training, network, self.batches.labels, device=fabric.device)
+        self.stepper.run_on(fabric)
+        self.steps = self.stepper.steps
+        self.validation = Validation(training, table)
         key = hashlib.sha256(f"{training.model_dump_json()} {table.fingerprint()}".encode()).hexdigest()[:16]
         self.progress = self._restore(key)
-        self.validation = Validation(training, table)
-        self.unreadable: dict[int, str] = {}
+        self.unreadable: dict[str, str] = {}
         self.unreadable_in_a_row = 0
 
     def run(self) -> Fitted:
@@ -152,24 +140,24 @@ class _Loop:
         with stop_request() as stop_requested, workers_in_words(stop_requested), single_items_in_words():
             try:
                 for epoch in range(len(self.progress.history) + 1, self.training.epochs + 1):
-                    if self._lost_patience():
+                    if self.validation.lost_patience(self.progress.history):
                         break
                     self._train_epoch(epoch, stop_requested)
                     self._end_epoch(epoch)
                     if stop_requested.is_set():
                         raise KeyboardInterrupt
             finally:
-                end_workers(self.loader)
+                self.batches.close()
         return self.fitted()
 
     def fitted(self, diverged: bool = False) -> Fitted:
-        """The network with the weights of the best epoch, or its present ones if no epoch was finished."""
+        """The network with the weights of the epoch that is kept, or its present ones if none was finished."""
         self.network.load_state_dict(self.progress.best or self.network.state_dict())
-        unreadable = {self.table.items[row]: reason for row, reason in self.unreadable.items()}
-        return Fitted(self.network.eval(), self.progress.history, self.progress.best_epoch, diverged, unreadable)
+        progress = self.progress
+        return Fitted(self.network.eval(), progress.history, progress.best_epoch, diverged, self.unreadable)
 
     def _restore(self, key: str) -> Progress:
-        progress, damaged = checkpoints.restore(self.folder, key, self.network, self.plain)
+        progress, damaged = checkpoints.restore(self.folder, key, self.stepper)
         if damaged:
             before = f"step {progress.step}" if progress else "the start"
             self.listener.say("warning", f"checkpoint damaged ({listing(damaged)}): going on from {before}")
@@ -181,19 +169,18 @@ class _Loop:
 
     def _save(self) -> None:
         self.progress.scaler = self.fabric.strategy.precision.state_dict()
-        checkpoints.save(self.folder, self.progress, self.network, self.plain)
+        checkpoints.save(self.folder, self.progress, self.stepper)
 
     def _train_epoch(self, epoch: int, stop_requested: threading.Event) -> None:
-        self.order.epoch, self.order.start = epoch, self.progress.step - (epoch - 1) * self.steps
-        self.network.train()
-        self.loss.set_progress((epoch - 1) / self.training.epochs, self.training.epochs)
+        done = self.progress.step - (epoch - 1) * self.steps
+        self.stepper.begin_epoch(epoch)
         saved = time.monotonic()
-        if self.order.start == self.steps:
+        if done == self.steps:
             return
-        for batch in self.loader:
+        for batch in self.batches.epoch(epoch, done):
             self._report_unreadable(batch)
-            self._step(self.fabric.to_device(batch))
-            self.listener.step(self.progress.step, self.steps * self.training.epochs)
+            self._step(batch)
+            self.listener.progress("steps", self.progress.step, self.steps * self.training.epochs)
             if stop_requested.is_set():
                 self._save()
                 raise KeyboardInterrupt
@@ -202,80 +189,71 @@ class _Loop:
                 saved = time.monotonic()
 
     def _step(self, batch: Batch) -> None:
-        step = self.progress.step
-        torch.manual_seed(stream(self.training.seed, STEP, step))  # for dropout
-        factor = self.training.factor(step, self.steps)
-        for group, rate in zip(self.plain.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
-        self.optimizer.zero_grad(set_to_none=True)
-        value = self.loss(*_readable(batch, self.wrapped(batch.inputs)))
-        self.fabric.backward(value)
-        mean, norm = float(value.detach()), self._gradient_norm()
-        if not np.isfinite(mean) or not (np.isfinite(norm) or self.scaled):  # the scaler leaves out such a step
+        step, stepper = self.progress.step, self.stepper
+        inputs, targets, rows, keep = self.fabric.to_device((batch.inputs, batch.targets, batch.rows, batch.readable))
+        mean, norm = float(stepper.value(step, inputs, targets, rows, keep)), float(stepper.gradient_norm())
+        scaled = bool(self.fabric.strategy.precision.state_dict())
+        if not np.isfinite(mean) or not (np.isfinite(norm) or scaled):  # the scaler leaves out such a step
             self._not_finite(batch, mean, norm)
-        self.optimizer.step()
+        stepper.step()
         self.progress.step += 1
         self.progress.loss_sum += mean
         if self.progress.step % LOG_EVERY == 0:
-            self.listener.log({"loss": mean, "rate": self.rates[-1] * factor}, self.progress.step)
-
-    def _gradient_norm(self) -> float:
-        """The norm of the gradient, before it is clipped if it is to be."""
-        if self.training.clip is not None:
-            clipped = self.fabric.clip_gradients(
-                self.wrapped, self.optimizer, max_norm=self.training.clip, error_if_nonfinite=False
-            )
-            return float(clipped) if clipped is not None else 0.0
-        gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
-        return float(torch.nn.utils.get_total_norm(gradients))
+            rate = self.training.rate * self.training.factor(step, self.steps)
+            self.listener.log({"loss": mean, "rate": rate}, self.progress.step)
 
     def _end_epoch(self, epoch: int) -> None:
         progress = self.progress
-        try:
-            figures = self.validation(self.network, self.loss)
-        except NotFiniteError:
-            if not self.forgiving:
-                checkpoints.write(self.folder / "not-finite.safetensors", progress, self.network, self.plain)
-            raise
-        row = {"epoch": epoch, "step": progress.step, "train_loss": progress.loss_sum / self.steps, **figures}
-        better = not progress.history or rank(row, self.training) > rank(
-            progress.history[progress.best_epoch - 1], self.training
-        )
+        self.stepper.end_epoch(lambda: score_table(self.network, self.table, self.train_rows)[0])
+        row = {"epoch": epoch, "step": progress.step, "train_loss": progress.loss_sum / self.steps, **self._figures()}
         progress.history.append(row)
         progress.loss_sum = 0.0
-        if better:
+        if self.validation.best(progress.history) == epoch:
             progress.best_epoch = epoch
             progress.best = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
         self._save()
         self.listener.log({name: value for name, value in row.items() if name not in ("epoch", "step")}, progress.step)
         self.listener.epoch(progress.history, progress.best_epoch, self.training.epochs)
 
-    def _lost_patience(self) -> bool:
-        since = len(self.progress.history) - self.progress.best_epoch
-        return self.training.patience is not None and since >= self.training.patience
+    def _figures(self) -> dict[str, float]:
+        """The validation figures of the epoch; none where there is no part to choose on."""
+        rows = self.validation.rows
+        if not len(rows):
+            return {}
+        size = min(self.training.batch_size, default_batch(self.network))
+        logits, targets, _ = score_table(self.network, self.table, rows, size)
+        require_positives(targets, self.table.source)
+        try:
+            return self.validation.figures(logits, targets, self.stepper.loss)
+        except NotFiniteError:
+            if not self.forgiving:
+                checkpoints.write(self.folder / "not-finite.safetensors", self.progress, self.stepper)
+            raise
+
+    def _items(self, rows: Any) -> list[str]:
+        """The names of training items."""
+        return [self.table.items[self.train_rows[row]] for row in rows]
 
     def _report_unreadable(self, batch: Batch) -> None:
         none_readable = len(batch.unreadable) == len(batch.rows)
         self.unreadable_in_a_row = self.unreadable_in_a_row + len(batch.rows) if none_readable else 0
-        if self.unreadable_in_a_row >= min(MOST_UNREADABLE, self.steps * self.order.batch_size):
-            row, reason = next(iter(batch.unreadable.items()))
+        names = self._items(batch.rows[list(batch.unreadable)].tolist())
+        if self.unreadable_in_a_row >= min(MOST_UNREADABLE, len(self.train_rows)):
             raise DataError(
-                f"none of the last {self.unreadable_in_a_row} images can be read ({self.table.items[row]}: {reason}): "
+                f"none of the last {self.unreadable_in_a_row} images can be read ({names[0]}: {batch.unreadable[0]}): "
                 "check the disk, and what 'rarecall audit' says of the data"
             )
-        for row, reason in batch.unreadable.items():
-            if row not in self.unreadable:
-                self.unreadable[row] = reason
-                self.listener.say(
-                    "warning", f"{self.table.items[row]}: {reason}: its labels are unknown in this training"
-                )
+        for name, reason in zip(names, batch.unreadable.values(), strict=True):
+            if name not in self.unreadable:
+                self.unreadable[name] = reason
+                self.listener.say("warning", f"{name}: {reason}: its labels are unknown in this training")
 
     def _not_finite(self, batch: Batch, value: float, norm: float) -> None:
         """Keep what is needed to understand it, and stop before the weights are changed."""
-        names = [self.table.items[row] for row in batch.rows]
+        names = self._items(batch.rows.tolist())
         step = self.progress.step + 1
         if not self.forgiving:
-            checkpoints.write(self.folder / "not-finite.safetensors", self.progress, self.network, self.plain)
+            checkpoints.write(self.folder / "not-finite.safetensors", self.progress, self.stepper)
             write_text(self.folder / "not-finite-items.txt", "".join(name + "\n" for name in names))
         raise NotFiniteError(
             f"{self.training.loss}: the loss is {value:g} and its gradient's norm {norm:g} at step {step} "
@@ -285,24 +263,8 @@ class _Loop:
         )
 
 
-def _readable(batch: Batch, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits and targets of the images that could be read: a rule for unknown labels would learn from the others."""
-    if not batch.unreadable:
-        return logits, batch.targets
-    places = [place for place, row in enumerate(batch.rows) if int(row) not in batch.unreadable]
-    return logits[places], batch.targets[places]
-
-
-def _optimizer(training: Training, network: Classifier, fused: bool) -> torch.optim.Optimizer:
-    groups = parameter_groups(network, training.rate, training.rate_of_backbone(), training.weight_decay)
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=training.rate, momentum=0.9, nesterov=True)
-    kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=training.rate, fused=fused)
-
-
 def _fabric(training: Training, device: str) -> "Fabric":
-    from lightning.fabric import Fabric  # loads all of Lightning, which studies of heads do not need
+    from lightning_fabric import Fabric  # which studies of heads do not need
 
     on_gpu = resolve_device(device).type == "cuda"
     precision: Any = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}.get(training.precision)

@@ -6,16 +6,21 @@ from typing import Any
 import polars as pl
 
 from rarecall.files import write_bytes
-from rarecall.training.listener import Listener
+from rarecall.listener import Listener
 
 
-class Records:
+class Records(Listener):
     """Passes on what a listener is told, and writes it down: history.csv, and logs for TensorBoard."""
 
     def __init__(self, out: Path, listener: Listener, tensorboard: bool) -> None:
         self.out, self.listener, self.tensorboard = out, listener, tensorboard
         self.writer: Any = None
-        self.step, self.say = listener.step, listener.say
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        self.listener.progress(what, done, total)
+
+    def say(self, kind: str, sentence: str) -> None:
+        self.listener.say(kind, sentence)
 
     def __enter__(self) -> "Records":
         return self
@@ -31,7 +36,7 @@ class Records:
     def log(self, values: dict[str, float], step: int) -> None:
         self.listener.log(values, step)
         if self.tensorboard and self.writer is None:
-            from lightning.fabric.loggers import TensorBoardLogger
+            from lightning_fabric.loggers import TensorBoardLogger
 
             # What a killed process logged beyond its last checkpoint is hidden.
             self.writer = TensorBoardLogger(self.out, name="tensorboard", version="", purge_step=step)

@@ -1,6 +1,7 @@
 """From a data set and a loss to a run folder that predicts anywhere.
 
 training.json                what is trained, on which data: the same command continues it
+parts.parquet                the part of each item, by which an evaluation knows what was trained on
 history.csv                  one row for each epoch
 tensorboard/                 the same and the loss within epochs
 checkpoints/                 the last two
@@ -9,6 +10,7 @@ model.safetensors, run.json  the model, once training is finished
 
 import copy
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from rarecall import data, metrics
-from rarecall.audit import audit
-from rarecall.data.features import extract, without_unreadable
+from rarecall import metrics
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, TrainingError, listing
 from rarecall.folders import FolderKind
@@ -27,15 +28,19 @@ from rarecall.inference import run_folder
 from rarecall.inference.run_folder import ClassCard, RunCard
 from rarecall.inference.scoring import score_table
 from rarecall.labels import count, measured_groups, tiers
-from rarecall.models import Backbone, Classifier, architecture_of, resolve_device
-from rarecall.seeds import INITIAL, stream
-from rarecall.training.config import Recipe, Training
-from rarecall.training.listener import Listener
+from rarecall.listener import Listener
+from rarecall.models import Backbone, Classifier, architecture_of, initialised, resolve_device
+from rarecall.preparation import Divided, Prepared, prepare
+from rarecall.seeds import BACKBONE, INITIAL, stream
 from rarecall.training.loop import Fitted, fit
+from rarecall.training.recipe import Recipe, Training
 from rarecall.training.records import Records, write_history
 
 TRAINING = FolderKind("training", "training.json", "rarecall train", TrainingError)
-LIBRARIES = ("torch", "torchvision", "timm", "lightning", "pillow", "numpy")
+LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "pillow", "numpy")
+
+
+Scores = tuple[Tensor, Tensor]  # logits and targets, (n, C) each
 
 
 @dataclass(frozen=True)
@@ -44,84 +49,93 @@ class Outcome:
 
     Attributes:
         fitted: the network and its history.
-        thresholds: (C,) fitted on validation.
+        thresholds: (C,) logits from which classes are decided.
         test_logits: (n, C) of the test part; 0 where an image cannot be read.
         test_targets: (n, C), unknown where an image cannot be read.
-        figures: of the parts `val` and `test`, from 0 to 1.
-        notes: on images that cannot be read.
+        figures: of the parts `test` and, where there is one, `val`; from 0 to 1.
+        notes: on images that cannot be read, and on choices made on the test part.
     """
 
     fitted: Fitted
-    thresholds: torch.Tensor
-    test_logits: torch.Tensor
-    test_targets: torch.Tensor
+    thresholds: Tensor
+    test_logits: Tensor
+    test_targets: Tensor
     figures: dict[str, dict[str, float]]
     notes: list[str]
 
 
-def build(training: Recipe, table: LabelTable, backbone: Backbone | None, seed: int) -> Classifier:
-    """The network with its initial weights: the backbone's own, and a head that the seed decides."""
+def build(recipe: Recipe, table: LabelTable, backbone: Backbone | None, seed: int) -> Classifier:
+    """The network with its initial weights: the backbone's own if it has such, and what the seed decides."""
     if table.features is None and backbone is None:
         raise DataError(f"{table.source}: has images: a backbone is needed")
     shape = () if table.features is None else table.features.shape[1:]
-    architecture = architecture_of(backbone, shape, len(table.names), training.hidden, training.dropout)
+    architecture = architecture_of(backbone, shape, len(table.names), recipe.hidden, recipe.dropout)
+    own = None
+    if backbone is not None and backbone.description["weights"] == "none":
+        own = initialised(architecture, stream(seed, BACKBONE))
+    elif backbone is not None:
+        own = copy.deepcopy(backbone.network)  # the caller's stays as it is
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, INITIAL))
-        own = copy.deepcopy(backbone.network) if backbone else None  # the caller's stays as it is
         network = Classifier(architecture, own, architecture.head())
     return network.requires_grad_(True)
 
 
-def run_training(
-    training: Training,
-    table: LabelTable,
-    network: Classifier,
-    folder: Path,
-    listener: Listener,
-    *,
-    device: str = "auto",
-    workers: int | None = None,
-    forgiving: bool = False,
-) -> Outcome:
-    """Fit the network, fit the thresholds on validation, and score the test part once.
+def conclude(training: Training, fitted: Fitted, table: LabelTable, network: Classifier | None = None) -> Outcome:
+    """Set the thresholds, and score the test part once.
 
     Args:
         training: how.
+        fitted: the finished training.
         table: images or features with a complete split.
-        network: with its initial weights.
-        folder: of the checkpoints; what is there is continued.
-        listener: told of each step and epoch.
-        device: `auto`, `cpu` or `cuda`.
-        workers: processes that decode and augment images.
-        forgiving: keep the best epoch so far if the loss is no longer finite, instead of raising.
-
-    Raises:
-        TrainingError: the loss is no longer finite, the memory is too small, or a worker died.
-        OptionError: a device that is not there.
+        network: what will predict, where that is more than was trained: a head together with its backbone.
     """
-    fitted = fit(training, table, network, folder, listener, device=device, workers=workers, forgiving=forgiving)
-    parts, notes = {}, []
+    network = fitted.network if network is None else network
+    notes = list(CHOSEN_ON[training.val])
     if bad := fitted.unreadable:
         notes.append(f"{len(bad)} training images could not be read and taught nothing ({listing(bad, 3)})")
-    for part in ("val", "test"):
+    scored: dict[str, Scores] = {}
+    wanted = [part for part in ("train", "val", "test") if part == training.fitted_on or part in ("val", "test")]
+    for part in wanted:
         rows = table.part(part)
-        logits, targets, reasons = score_table(fitted.network, table, rows)
-        parts[part] = logits.nan_to_num(), targets  # a diverged network's may not be finite
-        if reasons:
-            names = listing([table.items[row] for row in reasons], 3)
-            notes.append(f"{len(reasons)} images of the {part} part cannot be read and are not counted ({names})")
-    thresholds = metrics.fit_thresholds(*parts["val"], shrinkage=metrics.SHRINKAGE)
+        if len(rows):
+            logits, targets, reasons = score_table(network, table, rows)
+            scored[part] = logits.nan_to_num(), targets  # a diverged network's may not be finite
+            notes += _unreadable(table, part, reasons)
+    thresholds = decision_thresholds(training, scored)
     positives = count(table.labels[table.part("train")]).present
     figures = {
         part: metrics.summarise(logits, targets, thresholds, measured_groups(targets.numpy(), positives))
-        for part, (logits, targets) in parts.items()
+        for part, (logits, targets) in scored.items()
+        if part != "train"
     }
-    return Outcome(fitted, thresholds, *parts["test"], figures, notes)
+    return Outcome(fitted, thresholds, *scored["test"], figures, notes)
+
+
+CHOSEN_ON = {
+    "part": (),
+    "none": ("nothing was held out to choose on: the last epoch is kept (--val none)",),
+    "test": ("chosen on the test part (--val test): epoch and thresholds were picked by it, which flatters it",),
+}
+
+
+def decision_thresholds(recipe: Recipe, scored: Mapping[str, Scores]) -> Tensor:
+    """(C,) logits from which classes are decided: a score of 0.5, or the best F1 of the part that is fitted on."""
+    if recipe.fitted_on is None:
+        return torch.zeros(scored["test"][0].shape[1])
+    return metrics.fit_thresholds(*scored[recipe.fitted_on], shrinkage=metrics.SHRINKAGE)
+
+
+def _unreadable(table: LabelTable, part: str, reasons: Mapping[int, str]) -> list[str]:
+    if not reasons:
+        return []
+    names = listing([table.items[row] for row in reasons], 3)
+    return [f"{len(reasons)} images of the {part} part cannot be read and are not counted ({names})"]
 
 
 def train(
     training: Training,
-    table: LabelTable,
+    divided: Divided,
     out: Path,
     listener: Listener,
     *,
@@ -136,7 +150,7 @@ def train(
 
     Args:
         training: how.
-        table: as it was loaded; a missing validation or test part is taken from train.
+        divided: the data, every row with its part.
         out: the run folder, new or to be continued.
         listener: told of each step and epoch.
         backbone: of the network, for images.
@@ -152,8 +166,9 @@ def train(
     """
     resolve_device(device)
     identity = {
-        "source": table.source,
-        "data": table.fingerprint(),
+        "source": divided.table.source,
+        "data": divided.fingerprint,
+        "parts": divided.parts.digest(),
         "backbone": backbone.description if backbone else None,
         "training": training.model_dump(mode="json"),
     }
@@ -164,60 +179,33 @@ def train(
         if (out / run_folder.CARD).is_file():
             listener.say("note", f"{out}: this training is finished")
             return run_folder.read_card(out)
-        for note in backbone.notes if backbone else ():
-            listener.say("warning", note)
-        prepared, notes = _prepare(table, training, backbone, strict, listener)
-        network = build(training, prepared, None if prepared.features is not None else backbone, training.seed)
+        divided.parts.write(out)
+        prepared = prepare(divided, listener, backbone=backbone, features=training.head_only, strict=strict)
+        whole = prepared.table.features is None
+        network = build(training, prepared.table, backbone if whole else None, training.seed)
         with Records(out, listener, tensorboard) as records:
-            outcome = run_training(training, prepared, network, checkpoints, records, device=device, workers=workers)
+            fitted = fit(training, prepared.table, network, checkpoints, records, device=device, workers=workers)
+        network, table = fitted.network, prepared.table
+        if not whole and backbone is not None:
+            # What is kept predicts from images, so its thresholds and figures are those of images.
+            network, table = _on_backbone(network, backbone), prepared.images
+        outcome = conclude(training, fitted, table, network)
         for note in outcome.notes:
             listener.say("warning", note)
-        write_history(out, outcome.fitted.history)
-        card = _card(
-            training,
-            table,
-            prepared,
-            outcome,
-            identity,
-            [*(backbone.notes if backbone else ()), *notes, *outcome.notes],
-            command,
-        )
-        if prepared.features is not None and backbone is not None:
-            card, network = _on_backbone(card, network, backbone)
-        return run_folder.write(out, card, network)
-
-
-def _prepare(
-    table: LabelTable, training: Training, backbone: Backbone | None, strict: bool, listener: Listener
-) -> tuple[LabelTable, list[str]]:
-    """The table that is trained on: complete, learnable, without images that are not there."""
-    table, taken = data.complete_split(table)  # before any image is left out, so that every command takes the same part
-    if table.features is None and training.head_only:
-        assert backbone is not None
-        listener.say("note", "computing the features of the images, unless they are cached")
-        table, lost = extract(table, backbone, strict=strict)
-    elif table.features is None:
-        table, lost = without_unreadable(table, strict=strict)
-    else:
-        lost = []
-    data.check_learnable(table)
-    facts = audit(table)
-    for kind, sentences in (("warning", [*lost, *facts.warnings]), ("note", [*taken, *facts.advice])):
-        for sentence in sentences:
-            listener.say(kind, sentence)
-    return table, lost + taken
+        write_history(out, fitted.history)
+        return run_folder.write(out, _card(training, prepared, outcome, network, identity, command), network)
 
 
 def _card(
     training: Training,
-    table: LabelTable,
-    prepared: LabelTable,
+    prepared: Prepared,
     outcome: Outcome,
+    network: Classifier,
     identity: dict[str, Any],
-    notes: list[str],
     command: str,
 ) -> RunCard:
-    positives = count(prepared.labels[prepared.part("train")]).present
+    table = prepared.table
+    positives = count(table.labels[table.part("train")]).present
     classes = [
         ClassCard(name=str(name), threshold=threshold, positives=int(number), tier=tier)
         for name, threshold, number, tier in zip(
@@ -225,7 +213,7 @@ def _card(
         )
     ]
     return RunCard(
-        architecture=outcome.fitted.network.architecture,
+        architecture=network.architecture,
         classes=classes,
         training=training.model_dump(mode="json"),
         figures={part: run_folder.percent(figures) for part, figures in outcome.figures.items()},
@@ -237,25 +225,17 @@ def _card(
         data={
             "source": identity["source"],
             "fingerprint": identity["data"],
-            "items": {part: len(prepared.part(part)) for part in ("train", "val", "test")},
-            "seen": _seen(prepared),
+            "items": {part: len(table.part(part)) for part in ("train", "val", "test")},
         },
         weights_from=identity["backbone"],
-        notes=notes,
+        notes=[*prepared.notes, *outcome.notes],
         versions={"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
         command=command,
     )
 
 
-def _seen(table: LabelTable) -> str:
-    """Hashes of the names of images in train and validation; rows of features have no lasting names."""
-    if table.root is None:
-        return ""
-    return " ".join(run_folder.item_hash(item) for item in table.select(table.split != "test").items)
-
-
-def _on_backbone(card: RunCard, head: Classifier, backbone: Backbone) -> tuple[RunCard, Classifier]:
-    """The head that was trained on features together with the backbone that they came from."""
+def _on_backbone(head: Classifier, backbone: Backbone) -> Classifier:
+    """The head that was trained on features together with the backbone that they came from, where that is."""
     own = head.architecture
     architecture = architecture_of(backbone, (), own.classes, own.hidden, own.dropout)
-    return card.model_copy(update={"architecture": architecture}), Classifier(architecture, backbone.network, head.head)
+    return Classifier(architecture, backbone.network, head.head).to(backbone.device).eval()

@@ -1,0 +1,348 @@
+"""What the commands do, from Python: a study or a training of a path, a table, or a pair of arrays.
+
+The commands only parse, call these and print, so both have the same defaults, progress and errors.
+"""
+
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rarecall import data as formats
+from rarecall import studies, training
+from rarecall.data.parts import Parts
+from rarecall.data.table import LabelTable
+from rarecall.errors import OptionError, unknown_name
+from rarecall.files import write_text
+from rarecall.inference import Predictor, RunCard
+from rarecall.listener import Listener
+from rarecall.models import Backbone, load_backbone
+from rarecall.preparation import divide, prepare, tell
+from rarecall.reports import page, terminal
+from rarecall.studies import Protocol, Results
+from rarecall.studies.folder import STUDY
+from rarecall.studies.summary import Entry, Summary
+from rarecall.training.recipe import Training, changed
+from rarecall.training.run import TRAINING
+
+Data = str | Path | LabelTable | tuple[Any, Any]
+BACKBONE = ("model", "weights", "image_size")
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A finished study.
+
+    Attributes:
+        folder: that holds it; one that `out=None` made lives as long as this object.
+        results: one row per run and class, and the summary.
+    """
+
+    folder: Path
+    results: Results
+    _owned: Any = field(default=None, repr=False)
+
+    @property
+    def summary(self) -> Summary:
+        """The content of summary.json."""
+        return self.results.summary
+
+    @property
+    def leaderboard(self) -> pl.DataFrame:
+        """One row for each loss, the best first: its rate, and mean and deviation of each figure in percent."""
+        return self.summary.leaderboard()
+
+    @property
+    def best(self) -> Entry:
+        """The loss with the highest test mAP, its rate and its figures."""
+        return self.summary.tuned[0]
+
+    @property
+    def verdict(self) -> list[str]:
+        """What can be said, and how sure it is."""
+        return self.summary.verdict
+
+    def report(self) -> Path:
+        """The page, written anew."""
+        file = self.folder / "report.html"
+        write_text(file, page.render(self.results))
+        return file
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the leaderboard and the verdict."""
+        return page.excerpt(self.results)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A finished training.
+
+    Attributes:
+        folder: the run folder; one that `out=None` made lives as long as this object.
+        card: the content of run.json.
+    """
+
+    folder: Path
+    card: RunCard
+    _owned: Any = field(default=None, repr=False)
+
+    @property
+    def predictor(self) -> Predictor:
+        """The model, ready to predict."""
+        return Predictor.load(self.folder)
+
+    @property
+    def figures(self) -> dict[str, dict[str, float | None]]:
+        """The figures of the validation and the test part, in percent."""
+        return self.card.figures
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what was trained and its figures."""
+        return page.excerpt_of_run(self.card)
+
+
+def study(
+    data: Data,
+    losses: str | list[str] | tuple[str, ...] | None = None,
+    seeds: int = 5,
+    out: str | Path | None = None,
+    *,
+    finetune: bool = False,
+    device: str = "auto",
+    workers: int | None = None,
+    strict: bool = False,
+    group: str | None = None,
+    listener: Listener | None = None,
+    command: str | None = None,
+    **options: Any,
+) -> StudyResult:
+    """Find out which loss finds the rare labels best on some data, and how sure that is: `rarecall study`.
+
+    Args:
+        data: a path or specification as `rarecall.data.load` takes it, a table, or `(features, labels)`.
+        losses: as `losses.build` takes them, in a list or separated by commas; default: five.
+        seeds: how many.
+        out: the folder, new or to be continued; None: a temporary one that lives as long as the result.
+        finetune: train whole networks and not only heads.
+        device: `auto`, `cpu` or `cuda`.
+        workers: processes; default: one for each core.
+        strict: refuse a data set with an unreadable image.
+        group: the column whose values stay together in one part.
+        listener: told of progress; default: bars and notes on stderr.
+        command: what was typed, for the record.
+        options: settings of `studies.Protocol` (`epochs=…`, `rates=…`), of the backbone (`model`, `weights`,
+            `image_size`), and of the data's format (`blank="absent"`).
+
+    Raises:
+        RarecallError: as the command says in one line.
+
+    >>> result = study("digits", losses=["bce"], seeds=1, epochs=1, rates=[3e-3], workers=1, listener=Listener())
+    >>> result.leaderboard["loss"].to_list(), result.best.rate
+    (['binary-cross-entropy'], 0.003)
+    """
+    wanted = studies.parse_losses(losses if isinstance(losses, str) else ", ".join(losses)) if losses else None
+    settings, of_backbone, of_format = _sorted(options, Protocol)
+    with _folder(out) as (folder, owned), _told(listener) as told:
+        STUDY.check(folder)
+        table = _load(data, group, of_format, told)
+        protocol = studies.protocol(table, finetune=finetune, **settings)
+        plan = studies.make_plan(wanted, seeds, protocol)
+        backbone = _backbone(table, of_backbone, device, told)
+        divided = divide(table, val=protocol.val)
+        idle = studies.idle_rules(plan.losses, table.labels[divided.table.part("train")])
+        tell(told, (), idle)
+        prepared = prepare(
+            divided, told, backbone=backbone, features=protocol.head_only, decode=finetune, strict=strict
+        )
+        del table, divided  # whose features would stay in memory beside those of the runs
+        finished = studies.study(
+            plan, prepared, folder, backbone=backbone, workers=workers, listener=told, device=device
+        )
+        results = studies.collect(
+            finished,
+            prepared.audit,
+            command=command or "rarecall.study(…)",
+            train_command=_train_command(data, group, of_format, of_backbone, folder),
+            notes=[*prepared.notes, *idle],
+        )
+        results.write(folder)
+        result = StudyResult(folder, results, owned)
+        result.report()
+    return result
+
+
+def train(
+    data: Data,
+    loss: str | None = None,
+    out: str | Path | None = None,
+    *,
+    from_study: str | Path | StudyResult | None = None,
+    finetune: bool = False,
+    device: str = "auto",
+    workers: int | None = None,
+    strict: bool = False,
+    tensorboard: bool = True,
+    group: str | None = None,
+    listener: Listener | None = None,
+    command: str | None = None,
+    **options: Any,
+) -> TrainedModel:
+    """Train a model and write a run folder that predicts anywhere: `rarecall train`.
+
+    Args:
+        data: as `study` takes it.
+        loss: as `losses.build` takes it; default: binary-cross-entropy.
+        out: the run folder, new or to be continued; None: a temporary one that lives as long as the result.
+        from_study: a finished study: train its winner as it was trained there, with its parts.
+        finetune: beside `from_study`: its loss, but a whole network under the default recipe of such.
+        device: `auto`, `cpu` or `cuda`.
+        workers: processes that load images.
+        strict: refuse a data set with an unreadable image.
+        tensorboard: write logs for TensorBoard.
+        group: the column whose values stay together in one part.
+        listener: told of progress; default: bars and notes on stderr.
+        command: what was typed, for the record.
+        options: settings of `training.Training` (`epochs=…`, `rate=…`), of the backbone, and of the data's format.
+
+    Raises:
+        RarecallError: as the command says in one line.
+
+    >>> model = train("digits", loss="two-way", epochs=1, listener=Listener())
+    >>> model.predictor.names[:2], sorted(model.figures)
+    (['zero', 'one'], ['test', 'val'])
+    """
+    settings, of_backbone, of_format = _sorted(options, Training)
+    rate, seed = settings.pop("rate", None), settings.pop("seed", 0)
+    with _folder(out) as (folder, owned), _told(listener) as told:
+        TRAINING.check(folder)
+        if loss is not None and from_study is not None:
+            raise OptionError(f"--loss {loss}: --from-study takes the study's own: leave one of them out")
+        winner = None if from_study is None else _winner(from_study, told)
+        table = _load(data, group, of_format, told)
+        if winner is None:
+            recipe = training.recipe_for(table, **settings)
+        elif finetune and winner.protocol.head_only:
+            recipe = training.recipe_for(table, **settings)
+            told.say("note", "--finetune: the study trained heads; this is its loss under the recipe of whole networks")
+        else:
+            recipe, rate = changed(winner.protocol.recipe, settings), winner.entry.rate if rate is None else rate
+        chosen = recipe.training(winner.entry.loss if winner else loss or "binary-cross-entropy", rate=rate, seed=seed)
+        backbone = _backbone(table, of_backbone, device, told, winner)
+        divided = divide(table, val=recipe.val, kept=winner.parts if winner else None)
+        card = training.train(
+            chosen, divided, folder, told, backbone=backbone, device=device, workers=workers, strict=strict,
+            tensorboard=tensorboard, command=command or "rarecall.train(…)",
+        )  # fmt: skip
+    return TrainedModel(folder, card, owned)
+
+
+@dataclass(frozen=True)
+class _Winner:
+    """What a study found best, and how it was trained there."""
+
+    entry: Entry
+    protocol: Protocol
+    backbone: Mapping[str, Any]
+    parts: Parts | None
+
+
+def _winner(of: str | Path | StudyResult, listener: Listener) -> _Winner:
+    folder = of.folder if isinstance(of, StudyResult) else Path(of)
+    summary = Results.read(folder).summary
+    best = summary.tuned[0]
+    listener.say(
+        "note",
+        f"{folder}: {best.loss} at rate {best.rate:g} has the highest test mAP, "
+        "by which it was chosen: the test figures of its training are a little flattered",
+    )
+    return _Winner(best, summary.protocol, summary.backbone or {}, Parts.read(folder))
+
+
+def _load(data: Data, group: str | None, options: Mapping[str, Any], listener: Listener) -> LabelTable:
+    """The table, whose notes are said."""
+    if isinstance(data, str | Path):
+        table = formats.load(str(data), group=group, **options)
+    else:
+        for name in options:
+            raise OptionError(unknown_name("option", name, [*Protocol.model_fields, *BACKBONE]))
+        table = data if isinstance(data, LabelTable) else formats.from_arrays(*data)
+        table = table if group is None else table.grouped(group)
+    for note in table.notes:
+        listener.say("note", note)
+    return table
+
+
+def _backbone(
+    table: LabelTable, options: Mapping[str, Any], device: str, listener: Listener, winner: _Winner | None = None
+) -> Backbone | None:
+    """The backbone of images; says beforehand that its weights may have to be fetched."""
+    if table.features is not None:
+        for name, value in options.items():
+            flag = "--" + name.replace("_", "-")
+            raise OptionError(f"{flag} {value}: {table.source} has features, not images: leave it out")
+        return None
+    kept = winner.backbone if winner else {}
+    weights = options.get("weights")
+    if weights is None and kept.get("weights") not in (None, "pretrained", "none"):
+        raise OptionError(f"--weights: the study used {kept['weights']}: pass its path")
+    weights = str(weights or kept.get("weights") or "pretrained")
+    if weights == "pretrained":
+        listener.say(
+            "note", "fetching pretrained weights unless they are cached; without a network, pass --weights FILE"
+        )
+    size = options.get("image_size", kept.get("image_size"))
+    backbone = load_backbone(
+        options.get("model") or kept.get("model"), weights, None if size is None else tuple(size), device=device
+    )
+    if kept.get("weights_digest") not in (None, backbone.description["weights_digest"]):
+        listener.say("warning", "other weights than the study's: what it found may not hold for them")
+    return backbone
+
+
+def _sorted(
+    options: Mapping[str, Any], settings: type[Protocol] | type[Training]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Options as settings, of the backbone, and of the format; those that are None are as good as not given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    own = {name: value for name, value in given.items() if name in settings.model_fields}
+    backbone = {name: value for name, value in given.items() if name in BACKBONE}
+    return own, backbone, {name: value for name, value in given.items() if name not in own and name not in backbone}
+
+
+def _train_command(
+    data: Data, group: str | None, of_format: Mapping[str, Any], of_backbone: Mapping[str, Any], folder: Path
+) -> str:
+    """The command that trains a study's winner."""
+    if not isinstance(data, str | Path):
+        return f"rarecall.train(data, from_study={str(folder)!r})"
+    words = ["rarecall", "train", str(data)]
+    words += [word for name, value in of_format.items() for word in ("--option", f"{name}={value}")]
+    words += [] if group is None else ["--group", group]
+    weights = of_backbone.get("weights")
+    words += [] if weights in (None, "pretrained", "none") else ["--weights", str(weights)]
+    return shlex.join([*words, "--from-study", str(folder)])
+
+
+@contextmanager
+def _told(listener: Listener | None) -> Iterator[Listener]:
+    """The listener, or bars and notes on stderr."""
+    if listener is not None:
+        yield listener
+        return
+    with terminal.listening() as shown:
+        yield shown
+
+
+@contextmanager
+def _folder(out: str | Path | None) -> Iterator[tuple[Path, Any]]:
+    """The folder to fill, and what keeps a temporary one alive."""
+    if out is not None:
+        yield Path(out).expanduser(), None
+        return
+    owned = tempfile.TemporaryDirectory(prefix="rarecall-", ignore_cleanup_errors=True)
+    yield Path(owned.name), owned
