@@ -25,7 +25,7 @@ from torchvision import transforms
 
 from rarecall.data import LabelTable, load
 from rarecall.models.backbones import normalise
-from rarecall.training.recipe import Training
+from rarecall.settings import Training
 from rarecall.training.loading import batches
 
 SIZE, BATCH, WORKERS, PAIRS = (224, 224), 64, 2, 5

@@ -20,7 +20,7 @@ from rarecall.images.augmentation import PRESETS, augment
 from rarecall.images.containers import Located
 from rarecall.images.decoding import SPARE, decode, read_image, resize
 from rarecall.seeds import AUGMENTATION, stream
-from rarecall.training.recipe import Training
+from rarecall.settings import Training
 from rarecall.training.loading import batches
 
 RED, WHITE, BLUE = (255, 0, 0), (255, 255, 255), (0, 0, 255)

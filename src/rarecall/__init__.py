@@ -26,12 +26,16 @@ __all__ = [
     "models",
     "reports",
     "statistics",
+    "study",
     "studies",
+    "train",
     "training",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("study", "train"):
+        return getattr(import_module("rarecall.api"), name)
     if name == "load":
         return import_module("rarecall.inference").Predictor.load
     if name in __all__:

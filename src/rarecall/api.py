@@ -24,10 +24,10 @@ from rarecall.listener import Listener
 from rarecall.models import Backbone, load_backbone
 from rarecall.preparation import divide, prepare, tell
 from rarecall.reports import page, terminal
+from rarecall.settings import Training, changed
 from rarecall.studies import Protocol, Results
 from rarecall.studies.folder import STUDY
 from rarecall.studies.summary import Entry, Summary
-from rarecall.training.recipe import Training, changed
 from rarecall.training.run import TRAINING
 
 Data = str | Path | LabelTable | tuple[Any, Any]

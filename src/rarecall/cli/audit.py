@@ -2,22 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rarecall.cli import _options
-from rarecall.cli._options import LoadTable, reads_data
+from rarecall.cli._options import takes
 from rarecall.errors import OptionError
 
-if TYPE_CHECKING:
-    from rarecall.audit import Audit
-    from rarecall.data import LabelTable
 
-
-@reads_data("digits")
+@takes(default="digits")
 def audit(
-    load_table: LoadTable,
+    data: str,
+    options: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Folder for audit.html, audit.json and audit.png.")] = Path(
         "rarecall-audit"
     ),
@@ -30,23 +27,17 @@ def audit(
 
     Example: `rarecall audit tags.csv --blank absent`
     """
+    from rarecall.audit import audit as audited
     from rarecall.files import write_bytes, write_text
     from rarecall.reports import audit_page, figures, terminal
 
     if out.exists() and not out.is_dir():
         raise OptionError(f"--out {out}: is a file, not a folder: pass another")
-    table = load_table()
-    facts = _audited(table, duplicates)
+    with terminal.listening(_options.messages) as listener:
+        table = _options.load(data, options, listener)
+        facts = audited(table, copies=duplicates, listener=listener)
     terminal.print_audit(facts, _options.output)
     write_text(out / "audit.json", json.dumps(facts.as_dict(), indent=1, allow_nan=False))
     write_bytes(out / "audit.png", figures.to_png(figures.class_counts(facts.as_dict(), figures.WIDE)))
     write_text(out / "audit.html", audit_page.render(facts, table))
     _options.output.print(f"\nreport: {out / 'audit.html'}", soft_wrap=True)
-
-
-def _audited(table: "LabelTable", duplicates: bool) -> "Audit":
-    from rarecall.audit import audit
-    from rarecall.reports import terminal
-
-    with terminal.progress(_options.messages) as bars:
-        return audit(table, copies=duplicates, progress=bars.bar("images"))

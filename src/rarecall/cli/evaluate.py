@@ -1,25 +1,28 @@
 """`rarecall evaluate`."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rarecall import __version__
 from rarecall.cli import _options
-from rarecall.cli._options import Device, LoadTable, reads_data
+from rarecall.cli._options import Device, takes
 from rarecall.errors import ModelError, OptionError
 from rarecall.folders import FolderKind
 
 if TYPE_CHECKING:
+    from rarecall.data import LabelTable
     from rarecall.inference import Scored
     from rarecall.inference.run_folder import RunCard
 
 EVALUATION = FolderKind("evaluation", "evaluation.json", "rarecall evaluate", ModelError)
 
 
-@reads_data()
+@takes()
 def evaluate(
     model: Annotated[
         Path,
@@ -28,7 +31,8 @@ def evaluate(
             help="The run folder that `rarecall train` wrote, or a table with a score for each item and class.",
         ),
     ],
-    load_table: LoadTable,
+    data: str,
+    options: dict[str, Any],
     out: Annotated[
         Path | None, typer.Option(help="Folder of the results. Default: RUN/evaluation, or SCORES-evaluation.")
     ] = None,
@@ -66,7 +70,9 @@ def evaluate(
 
     out = out or (model / "evaluation" if model.is_dir() else model.with_name(f"{model.stem}-evaluation"))
     EVALUATION.check(out)
-    scored, card = _score(model, load_table, part, scale, device, out)
+    with terminal.listening(_options.messages) as listener:
+        load_table = partial(_options.load, data, options, listener)
+        scored, card = _score(model, load_table, part, scale, device, out)
     found = judge(scored, stratified=stratified, **_options.given(resamples=resamples, tiers=tiers))
     for note in found.summary["notes"]:
         _options.say("warning", note)
@@ -81,7 +87,7 @@ def evaluate(
 
 
 def _score(
-    model: Path, load_table: LoadTable, part: str | None, scale: str | None, device: str, out: Path
+    model: Path, load_table: "Callable[[], LabelTable]", part: str | None, scale: str | None, device: str, out: Path
 ) -> "tuple[Scored, RunCard | None]":
     """The scores to judge, and the card of a model of ours."""
     from rarecall.inference import Predictor, part_of, scored_by, scored_in

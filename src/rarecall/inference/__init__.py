@@ -2,6 +2,7 @@
 
 from rarecall.inference.evaluation import Evaluation, evaluate, evaluate_scores, judge
 from rarecall.inference.predictor import Predictions, Predictor
+from rarecall.inference.run_folder import RunCard
 from rarecall.inference.scored import SCALES, Scored, part_of, scored_by, scored_in
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "Evaluation",
     "Predictions",
     "Predictor",
+    "RunCard",
     "Scored",
     "evaluate",
     "evaluate_scores",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from rarecall.data.parts import Parts
 from rarecall.errors import OptionError, ShapeError
 from rarecall.inference import run_folder
 from rarecall.inference.run_folder import RunCard
@@ -67,8 +69,8 @@ class Predictor:
     [['hat', 'backpack'], []]
     """
 
-    def __init__(self, card: RunCard, network: Classifier) -> None:
-        self.card, self.network = card, network
+    def __init__(self, card: RunCard, network: Classifier, folder: Path | None = None) -> None:
+        self.card, self.network, self.folder = card, network, folder
         self.thresholds = run_folder.thresholds(card)
 
     @classmethod
@@ -85,7 +87,16 @@ class Predictor:
         """
         place = resolve_device(device)
         card, network = run_folder.read(Path(run))
-        return cls(card, network.to(place))
+        return cls(card, network.to(place), Path(run))
+
+    @cached_property
+    def parts(self) -> Parts | None:
+        """The part of each item of the training's data; None where the folder does not have it.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        return None if self.folder is None else Parts.read(self.folder)
 
     @property
     def names(self) -> list[str]:

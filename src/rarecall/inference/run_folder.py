@@ -1,7 +1,8 @@
 """The run folder: everything that a prediction needs, on any machine, without the data and without a pickle.
 
 run.json              architecture, preprocessing, classes with thresholds, figures, facts of the data, versions
-model.safetensors     the weights of the best epoch
+model.safetensors     the weights of the epoch that is kept
+parts.parquet         the part of each item of the training's data, which only an evaluation looks at
 
 A training writes run.json last, so that a folder without one is an unfinished training.
 """
@@ -23,7 +24,7 @@ from rarecall.errors import ModelError, listing
 from rarecall.files import write_bytes, write_text
 from rarecall.models import Architecture, Classifier, differing_layers
 
-FORMAT = 1
+FORMAT = 2
 CARD, WEIGHTS = "run.json", "model.safetensors"
 
 
@@ -47,8 +48,7 @@ class RunCard(BaseModel):
         figures: of the validation and the test part, in percent.
         history: one row for each epoch.
         epoch: the one whose weights these are.
-        data: facts of the training data: source, fingerprint, items of each part, hashes of the names of items in
-            train and validation.
+        data: facts of the training data: source, fingerprint, items of each part.
         weights_from: where the backbone's first weights came from.
         notes: what was said while it was made.
         versions: of the libraries.
@@ -111,6 +111,10 @@ def read_card(out: Path) -> RunCard:
         raise ModelError(
             f"{out}: was written by rarecall {stored.get('rarecall')}, later than this {__version__}: upgrade to use it"
         )
+    if number < FORMAT:
+        raise ModelError(
+            f"{out}: was written by rarecall {stored.get('rarecall')}, in a form that is read no more: train it again"
+        )
     try:
         card = RunCard.model_validate(stored)
     except ValidationError as error:
@@ -156,11 +160,6 @@ def read(out: Path) -> tuple[RunCard, Classifier]:
 def thresholds(card: RunCard) -> torch.Tensor:
     """The logit from which each class is decided, (C,)."""
     return torch.tensor([entry.threshold for entry in card.classes])
-
-
-def item_hash(item: str) -> str:
-    """A short hash of an item's name, by which a later evaluation knows what the model has seen."""
-    return hashlib.sha256(item.encode()).hexdigest()[:10]
 
 
 def percent(figures: dict[str, float]) -> dict[str, float | None]:

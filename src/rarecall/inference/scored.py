@@ -4,7 +4,7 @@ A model of ours brings its thresholds and its training counts. Scores from anywh
 are then fitted on the validation rows that have scores, and tiers are counted on the data's own training rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rarecall import data, metrics
-from rarecall.data.features import without_unreadable
+from rarecall import metrics
+from rarecall.data.parts import FILE as PARTS_FILE
 from rarecall.data.scores import read_scores
 from rarecall.data.table import PARTS, LabelTable
 from rarecall.errors import DataError, ModelError, OptionError, listing, unknown_name
 from rarecall.inference.predictor import Predictor
-from rarecall.inference.run_folder import item_hash
 from rarecall.inference.scoring import score_table
 from rarecall.labels import PRESENT, count
+from rarecall.preparation import prepare_part
 
 SCALES = {"probability": 0.5, "logit": 0.0, "rank": None}  # the threshold that each has by itself
 
@@ -82,18 +82,24 @@ def scored_by(predictor: Predictor, table: LabelTable, part: str | None = None) 
     """Score one part of a data set with a model of ours.
 
     Args:
-        predictor: the model.
+        predictor: the model; the parts of its training are those of its own data, and what it was trained on counts
+            as training data wherever it stands.
         table: as it was loaded, with the model's classes in any order.
-        part: `train`, `val`, `test` or `all`; default: test, or everything if the data set has no split and is
-            not the one that the model was trained on.
+        part: `train`, `val`, `test` or `all`; default: test, or everything if no row is in the test part.
 
     Raises:
+        OptionError: another part.
         ModelError: other classes than the model's, or features where it takes images.
-        DataError: an empty part.
+        DataError: no row is in the part, or no image of it is there.
     """
-    fingerprint = table.fingerprint()
-    table = _with_classes_of(predictor, table)
-    table, part, notes = _part(predictor, table, part)
+    part, fingerprint = part_of(predictor, table, part), table.fingerprint()
+    table, notes = prepare_part(table, part, kept=predictor.parts)
+    if predictor.parts is None:
+        notes.append(f"{PARTS_FILE} is not in the run folder: what the model was trained on cannot be told")
+    if predictor.card.training.get("val") == "test":
+        notes.append("the model was chosen on the test part (--val test), which flatters its figures there")
+    order = [list(table.names).index(name) for name in predictor.names]
+    table = replace(table, names=predictor.names, labels=np.ascontiguousarray(table.labels[:, order]))
     logits, _, unreadable = score_table(predictor.network, table, np.arange(len(table)))
     if unreadable:
         bad = listing([table.items[row] for row in unreadable], 3)
@@ -112,9 +118,11 @@ def part_of(predictor: Predictor, table: LabelTable, part: str | None = None) ->
         OptionError: an unknown part.
         ModelError: other classes than the model's, or features where it takes images.
     """
-    table = _with_classes_of(predictor, table)
+    _require_fit(predictor, table)
     _check_part(part)
-    return part or ("test" if len(_with_split(predictor, table).part("test")) else "all")
+    if part is None and predictor.parts is not None:
+        table, _ = predictor.parts.divide(table, table.fingerprint())
+    return part or ("test" if len(table.part("test")) else "all")
 
 
 def scored_in(file: Path, table: LabelTable, part: str | None = None, *, scale: str = "probability") -> Scored:
@@ -206,8 +214,12 @@ def _validation(table: LabelTable, scores: Tensor, part: str) -> tuple[Tensor, T
     return scores[rows], targets
 
 
-def _with_classes_of(predictor: Predictor, table: LabelTable) -> LabelTable:
-    """The table with its label columns in the order of the model's classes."""
+def _require_fit(predictor: Predictor, table: LabelTable) -> None:
+    """Refuse a table that the model cannot be judged on.
+
+    Raises:
+        ModelError: other classes than the model's, or features where it takes images.
+    """
     names, own = predictor.names, [str(name) for name in table.names]
     if set(names) != set(own):
         missing, other = [name for name in names if name not in own], [name for name in own if name not in names]
@@ -224,44 +236,3 @@ def _with_classes_of(predictor: Predictor, table: LabelTable) -> LabelTable:
         raise ModelError(f"{table.source}: has {has}, and the model takes {takes}")
     if table.features is not None and table.features.shape[1:] != wanted:
         raise ModelError(f"{table.source}: features {table.features.shape[1:]}, and the model takes {wanted}")
-    order = [own.index(name) for name in names]
-    return LabelTable(
-        table.items, names, np.ascontiguousarray(table.labels[:, order]), table.split, table.source, table.root,
-        table.features,
-    )  # fmt: skip
-
-
-def _part(predictor: Predictor, table: LabelTable, part: str | None) -> tuple[LabelTable, str, list[str]]:
-    """The rows to score, the name of their part, and what was left out.
-
-    On its own training data, a part that the data set does not bring is the one that training took.
-    """
-    name = part_of(predictor, table, part)
-    table = _with_split(predictor, table)
-    rows = np.arange(len(table)) if name == "all" else table.part(name)
-    if not len(rows):
-        raise DataError(f"{table.source}: no row is in the {name} part: pass another --part, or --part all")
-    table = table.select(rows)
-    notes = _seen_in_training(predictor, table, name)
-    if table.features is not None:
-        return table, name, notes
-    table, lost = without_unreadable(table)
-    return table, name, notes + lost
-
-
-def _with_split(predictor: Predictor, table: LabelTable) -> LabelTable:
-    known = predictor.card.data["fingerprint"] == table.fingerprint()
-    return data.complete_split(table)[0] if known else table
-
-
-def _seen_in_training(predictor: Predictor, table: LabelTable, part: str) -> list[str]:
-    """A sentence on items that the model was trained or its thresholds fitted on."""
-    known = predictor.card.data["fingerprint"] == table.fingerprint()
-    hashes = set(predictor.card.data["seen"].split())
-    seen = sum(item_hash(item) in hashes for item in table.items)
-    if not seen or (known and part == "test"):
-        return []
-    return [
-        f"{seen:,} of {len(table):,} items have the names of items that the model was trained or its thresholds were "
-        "fitted on: figures on them flatter it"
-    ]

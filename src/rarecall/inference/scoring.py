@@ -28,7 +28,7 @@ ROWS_AT_ONCE = 4096  # of features
 
 
 @dataclass(frozen=True)
-class Scored(Generic[S]):
+class ScoredBatch(Generic[S]):
     """One batch of images with their logits.
 
     Attributes:
@@ -42,7 +42,7 @@ class Scored(Generic[S]):
     errors: list[str | None]
 
 
-def score(network: Classifier, sources: Iterable[S], batch_size: int | None = None) -> Iterator[Scored[S]]:
+def score(network: Classifier, sources: Iterable[S], batch_size: int | None = None) -> Iterator[ScoredBatch[S]]:
     """The logits of images, in their order, a batch at a time; `sources` may be endless."""
     size, threads = network.architecture.image_size, cores()
     batch_size = batch_size or default_batch(network)
@@ -98,12 +98,12 @@ def score_table(
     return logits, targets, reasons
 
 
-def _score_batch(network: Classifier, sources: list[S], images: list[Tensor | str]) -> Scored[S]:
+def _score_batch(network: Classifier, sources: list[S], images: list[Tensor | str]) -> ScoredBatch[S]:
     logits = torch.full((len(images), network.architecture.classes), torch.nan)
     readable = [row for row, image in enumerate(images) if isinstance(image, Tensor)]
     if readable:
         logits[readable] = _logits(network, stack([image for image in images if isinstance(image, Tensor)]))
-    return Scored(sources, logits, [image if isinstance(image, str) else None for image in images])
+    return ScoredBatch(sources, logits, [image if isinstance(image, str) else None for image in images])
 
 
 @torch.inference_mode()

@@ -4,46 +4,17 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from rarecall import losses, metrics
 from rarecall.data.table import LabelTable
 from rarecall.errors import OptionError
 from rarecall.labels import UNKNOWN, LabelMatrix
 from rarecall.preparation import Divided
-from rarecall.training.recipe import Recipe, checked, recipe_for
+from rarecall.settings import RATES, Protocol, checked
+from rarecall.training import recipe_for
 
 DEFAULT_LOSSES = ("binary-cross-entropy", "focal", "asymmetric", "two-way", "distributionally-robust")
-RATES: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
-FINETUNING_RATES: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
-
-
-class Protocol(Recipe):
-    """How every loss is trained: one recipe, and the rates that each chooses among."""
-
-    rates: tuple[PositiveFloat, ...] = Field(
-        min_length=1, description="Learning rates that each loss chooses among, as in 1e-3,3e-3,1e-2."
-    )
-
-    @field_validator("rates", mode="before")
-    @classmethod
-    def _sorted(cls, value: Any) -> Any:
-        """Numbers separated by commas, as on the command line; each once, in rising order."""
-        parts = value.split(",") if isinstance(value, str) else value
-        try:
-            return tuple(sorted({float(part) for part in parts}))
-        except (TypeError, ValueError):
-            raise ValueError("must be numbers separated by commas, as in 1e-3,3e-3,1e-2") from None
-
-    @property
-    def common_rate(self) -> float:
-        """The rate at which all losses are compared besides their own ones: the middle one."""
-        return self.rates[len(self.rates) // 2]
-
-    @property
-    def recipe(self) -> Recipe:
-        """What one training takes of it."""
-        return Recipe(**{name: getattr(self, name) for name in Recipe.model_fields})
 
 
 class Plan(BaseModel):
@@ -75,7 +46,7 @@ def protocol(table: LabelTable, *, finetune: bool = False, rates: Any = None, **
             f"--augmentation {changes['augmentation']}: heads are trained on features: pass --finetune, too"
         )
     settings = recipe_for(table, head_only=not finetune, **changes)
-    default = FINETUNING_RATES if finetune else RATES
+    default = RATES[settings.head_only]
     if settings.val == "none" and rates is None:
         default = default[1:2]
     own = checked(Protocol, **settings.model_dump(), rates=default if rates is None else rates)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 
 from rarecall.errors import TrainingError, is_out_of_memory
-from rarecall.training.recipe import Training
+from rarecall.settings import Training
 
 GRACE = 0.5  # seconds between the ends of two processes that one signal stops
 

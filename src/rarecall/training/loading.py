@@ -16,7 +16,7 @@ from rarecall.images.decoding import Size, stack
 from rarecall.labels import UNKNOWN
 from rarecall.models import cores
 from rarecall.seeds import AUGMENTATION, stream
-from rarecall.training.recipe import Training
+from rarecall.settings import Training
 from rarecall.training.step import batches_of
 
 MOST_WORKERS = 16
@@ -43,7 +43,8 @@ class Batch(NamedTuple):
         """The places of what could be read, where not everything could."""
         if not self.unreadable:
             return None
-        return torch.tensor([place for place in range(len(self.rows)) if place not in self.unreadable])
+        kept = [place for place in range(len(self.rows)) if place not in self.unreadable]
+        return torch.tensor(kept, dtype=torch.long)
 
 
 class Batches:

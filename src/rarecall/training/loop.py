@@ -21,6 +21,7 @@ from rarecall.files import write_text
 from rarecall.inference.scoring import default_batch, score_table
 from rarecall.listener import Listener
 from rarecall.models import Classifier, resolve_device
+from rarecall.settings import Training
 from rarecall.training import checkpoints
 from rarecall.training.checkpoints import Progress
 from rarecall.training.guards import (
@@ -32,7 +33,6 @@ from rarecall.training.guards import (
     workers_in_words,
 )
 from rarecall.training.loading import Batch, Batches, default_workers
-from rarecall.training.recipe import Training
 from rarecall.training.step import Stepper
 from rarecall.training.validation import NotFiniteError, Validation, require_positives
 
@@ -238,7 +238,9 @@ class _Loop:
         none_readable = len(batch.unreadable) == len(batch.rows)
         self.unreadable_in_a_row = self.unreadable_in_a_row + len(batch.rows) if none_readable else 0
         names = self._items(batch.rows[list(batch.unreadable)].tolist())
-        if self.unreadable_in_a_row >= min(MOST_UNREADABLE, len(self.train_rows)):
+        if self.unreadable_in_a_row >= min(
+            MOST_UNREADABLE, self.steps * min(self.training.batch_size, len(self.train_rows))
+        ):
             raise DataError(
                 f"none of the last {self.unreadable_in_a_row} images can be read ({names[0]}: {batch.unreadable[0]}): "
                 "check the disk, and what 'rarecall audit' says of the data"

@@ -32,8 +32,8 @@ from rarecall.listener import Listener
 from rarecall.models import Backbone, Classifier, architecture_of, initialised, resolve_device
 from rarecall.preparation import Divided, Prepared, prepare
 from rarecall.seeds import BACKBONE, INITIAL, stream
+from rarecall.settings import Recipe, Training
 from rarecall.training.loop import Fitted, fit
-from rarecall.training.recipe import Recipe, Training
 from rarecall.training.records import Records, write_history
 
 TRAINING = FolderKind("training", "training.json", "rarecall train", TrainingError)

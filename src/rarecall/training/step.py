@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 from rarecall import losses
 from rarecall.models import Classifier, parameter_groups
 from rarecall.seeds import ORDER, STEP, stream
-from rarecall.training.recipe import Recipe, Training
+from rarecall.settings import Recipe, Training
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -10,7 +10,7 @@ from rarecall import losses, metrics
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError, TrainingError
 from rarecall.labels import LabelMatrix, count, measured_groups
-from rarecall.training.recipe import Recipe
+from rarecall.settings import Recipe
 
 CHOOSE_PART = {"part": "val", "test": "test"}
 
@@ -44,7 +44,7 @@ class Validation:
                 "the network's logits are not finite on validation: try a lower --rate, or --clip 1, with another --out"
             )
         figures = metrics.summarise(logits, targets, torch.zeros(logits.shape[1]), self.groups)  # a score of one half
-        return {"val_loss": _loss_value(loss, logits, targets)} | {f"val_{name}": one for name, one in figures.items()}
+        return _loss_value(loss, logits, targets) | {f"val_{name}": one for name, one in figures.items()}
 
     def figure(self, logits: Tensor, targets: Tensor, loss: losses.Loss) -> dict[str, float]:
         """The figures that a study keeps: mAP@class, and the recipe's metric where that is another."""
@@ -92,8 +92,9 @@ def require_positives(targets: Tensor, source: str) -> None:
 
 
 @torch.inference_mode()
-def _loss_value(loss: losses.Loss, logits: Tensor, targets: Tensor) -> float:
+def _loss_value(loss: losses.Loss, logits: Tensor, targets: Tensor) -> dict[str, float]:
+    """The loss as `val_loss`; a loss of training items alone has none."""
     if loss.needs_rows:
-        return float("nan")
+        return {}
     place = next(iter([*loss.parameters(), *loss.buffers()]), logits).device
-    return float(loss(logits.to(place), targets.to(place)))
+    return {"val_loss": float(loss(logits.to(place), targets.to(place)))}
