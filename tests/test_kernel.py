@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from enum import IntEnum
 
 import hypothesis.strategies as st
 import pytest
@@ -483,6 +484,15 @@ def test_a_library_of_another_source_is_left_out(monkeypatch):
     assert _kernel.load() is not None
     monkeypatch.setattr(_kernel, "source_of", lambda _: "another")
     with pytest.warns(UserWarning, match="was compiled from another losses.cpp"):
+        assert _kernel.load() is None
+
+
+@pytest.mark.skipif(_kernel.LIBRARY is None, reason="there was no compiler when the package was installed")
+def test_a_library_with_other_cases_is_left_out(monkeypatch):
+    monkeypatch.delenv("RARECALL_KERNEL", raising=False)
+    swapped = IntEnum("EntryTerm", [case.name for case in reversed(_kernel.EntryTerm)], start=0)
+    monkeypatch.setattr(_kernel, "CASES", (swapped, *_kernel.CASES[1:]))
+    with pytest.warns(UserWarning, match="numbers its cases otherwise"):
         assert _kernel.load() is None
 
 

@@ -247,7 +247,7 @@ def attribute_weighted_cross_entropy(
         present, absent, _ = cross_entropy_terms(z)
         return Terms(present_weight * present, absent_weight * absent)
 
-    call = _kernel.Call(_kernel.CROSS_ENTROPY, present_weight=present_weight, absent_weight=absent_weight)
+    call = _kernel.Call(_kernel.EntryTerm.CROSS_ENTROPY, present_weight=present_weight, absent_weight=absent_weight)
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
@@ -409,7 +409,7 @@ def distribution_balanced(
 
     kind = 0.0 if gamma is None else gamma
     call = _kernel.Call(
-        _kernel.REBALANCED,
+        _kernel.EntryTerm.REBALANCED,
         (1.0, negative_scale, kind, beta, mu, alpha, 1.0),
         absent_weight=absent_weight,
         present_bias=bias,
@@ -467,7 +467,7 @@ def ldam(
     def formula(z: Tensor) -> Terms:
         return Terms(cross_entropy_terms(pace * (z - margins)).present, cross_entropy_terms(pace * z).absent)
 
-    call = _kernel.Call(_kernel.SHIFTED, (scale, scale), present_bias=bias)
+    call = _kernel.Call(_kernel.EntryTerm.SHIFTED, (scale, scale), present_bias=bias)
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
@@ -499,7 +499,7 @@ def _weighted(
 
     of_class = None if by_row else weight
     call = _kernel.Call(
-        _kernel.CROSS_ENTROPY if gamma is None else _kernel.FOCAL,
+        _kernel.EntryTerm.CROSS_ENTROPY if gamma is None else _kernel.EntryTerm.FOCAL,
         () if gamma is None else (gamma, gamma, 1.0, 1.0),
         present_weight=of_class,
         absent_weight=of_class,
