@@ -222,7 +222,9 @@ def lsep(
     .. math:: \log\Big(1 + \sum_p \sum_n e^{\gamma (z_n - z_p)}\Big)
 
     The double sum factorises, so this costs O(N · C) and is stable at any logit. It does not change when the
-    logits of a row (or column) are shifted. At γ = 1 it is the two-way loss of that way with both temperatures 1.
+    logits of a row (or column) are shifted. At γ = 1 its terms, and so every reduction but the mean, are those of the
+    two-way loss of that way with both temperatures 1; the mean is too where every row with a known entry has a
+    positive, because a row without one counts here, with value 0, and not there.
 
     Args:
         logits: (..., N, C).

@@ -385,7 +385,9 @@ def generalized_robust(
 
     call = None
     if k is None and not isinstance(sigma, Tensor):
-        call = _kernel.Call(_kernel.EntryTerm.GENERALIZED_ROBUST, (w, b, mu, 1 / (2 * sigma**2), q2, q3, 1 / q2, 1 / q3))
+        call = _kernel.Call(
+            _kernel.EntryTerm.GENERALIZED_ROBUST, (w, b, mu, 1 / (2 * sigma**2), q2, q3, 1 / q2, 1 / q3)
+        )
     return reduce_entries(z, y, formula, reduction, call=call, every=True)
 
 
