@@ -11,13 +11,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rarecall.data.columns import ITEM_NAMES, SPLIT_NAMES, TAG_NAMES, find
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError, OptionError, listing, unknown_name
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN
 
-ITEM_NAMES = ("image", "file", "filename", "file_name", "filepath", "path", "item", "id", "image_id", "name")
-TAG_NAMES = ("tags", "labels", "attributes", "classes", "label", "tag")
-SPLIT_NAMES = ("split", "subset", "partition")
 SEPARATORS = ("|", ";", ",")
 VALUES = {
     "1": PRESENT, "1.0": PRESENT, "true": PRESENT,
@@ -162,12 +160,6 @@ def _known_column(name: str | None, columns: Sequence[str], where: str) -> str |
     if found is None:
         raise DataError(f"{where}: no column {name!r}: it has {listing(columns, 8)}")
     return found
-
-
-def find(columns: Sequence[str], known: Sequence[str]) -> str | None:
-    """The first column with one of the known names, whatever its case."""
-    folded = {column.strip().lower(): column for column in columns}
-    return next((folded[name] for name in known if name in folded), None)
 
 
 def parts(frame: pl.DataFrame, column: str | None, where: str, first_row: int) -> np.ndarray:

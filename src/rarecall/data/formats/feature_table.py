@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from rarecall.data.columns import ITEM_NAMES, SPLIT_NAMES, find
 from rarecall.data.formats import _columns
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError, OptionError, listing
@@ -107,7 +108,7 @@ def _frame(path: Path) -> tuple[pl.DataFrame, str]:
     if frame.is_empty():
         raise DataError(f"{path}: no rows: expected one row per item")
     vectors = [name for name, kind in frame.schema.items() if _is_vector(name, kind)]
-    vector = _columns.find(vectors, FEATURE_NAMES) or (vectors[0] if len(vectors) == 1 else None)
+    vector = find(vectors, FEATURE_NAMES) or (vectors[0] if len(vectors) == 1 else None)
     if vector is None:
         found = f"the list columns {listing(vectors)}" if vectors else "no list column of numbers"
         hint = "name one of them 'embedding'" if vectors else "store each row's features as a list of floats"
@@ -117,8 +118,8 @@ def _frame(path: Path) -> tuple[pl.DataFrame, str]:
 
 def _read_parquet(path: Path, blank: str, unlisted: str) -> LabelTable:
     frame, vector = _frame(path)
-    items = _columns.find(frame.columns, _columns.ITEM_NAMES)
-    split = _columns.find(frame.columns, _columns.SPLIT_NAMES)
+    items = find(frame.columns, ITEM_NAMES)
+    split = find(frame.columns, SPLIT_NAMES)
     rest = [name for name in frame.columns if name not in (vector, items, split)]
     if not rest:
         raise DataError(f"{path}: no class column beside {vector!r}: add one column per class, or one of tags")
@@ -140,7 +141,7 @@ def _read_parquet(path: Path, blank: str, unlisted: str) -> LabelTable:
 def _items(frame: pl.DataFrame, path: Path) -> list[str]:
     """What each row is called: what the column of items says, or its number."""
     numbers = pl.Series([f"row {row + 1}" for row in range(len(frame))])
-    named = _columns.find(frame.columns, _columns.ITEM_NAMES)
+    named = find(frame.columns, ITEM_NAMES)
     if named is None:
         return numbers.to_list()
     return _columns.texts(frame[named], str(path), "names of items: store texts").fill_null(numbers).to_list()
