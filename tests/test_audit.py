@@ -471,7 +471,7 @@ def test_findings_have_codes_severities_and_plain_numbers(scenes: Path) -> None:
 
 def test_the_codes_are_those_of_the_documentation() -> None:
     root = Path(__file__).parents[1]
-    source = (root / "src/rarecall/data/findings.py").read_text()
+    source = (root / "src/rarecall/audit/findings.py").read_text()
     documented = (root / "docs/audit.md").read_text()
     assert set(re.findall(r'"(RC\d\d\d)"', source)) == set(re.findall(r"^\| (RC\d\d\d)", documented, re.M))
     assert len(CHECKS) == len(set(CHECKS))

@@ -199,14 +199,15 @@ def test_no_glyph_of_the_test_part_stands_in_the_training_part() -> None:
 def test_the_audit_counts_by_hand() -> None:
     labels = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0], [-1, 0, 0], [1, 0, 0]], np.int8)
     split = np.array(["train"] * 4 + ["test"])
-    facts = count_facts(LabelTable(["p", "q", "r", "s", "p"], ["a", "b", "never"], labels, split))
+    audited = audit(LabelTable(["p", "q", "r", "s", "p"], ["a", "b", "never"], labels, split))
+    facts = audited.facts
     a, _, never = facts.classes
     assert (a.positives, a.unknown, a.positives_test, a.tier) == (2, 1, 1, "tail")
     assert never.positives == 0
     assert facts.density == pytest.approx(1.0)
     assert facts.unknown_share == pytest.approx(1 / 12)
     assert facts.in_two_parts == ["p"]
-    said = " ".join([*facts.warnings, *facts.advice])
+    said = " ".join([*audited.warnings, *audited.advice])
     for words in ("stand in two parts (p)", "without a training positive", "never", "8.3% of the training labels"):
         assert words in said
 
@@ -224,9 +225,9 @@ def test_pairs_are_counted_only_where_both_labels_are_known() -> None:
 
 def test_missing_files_are_counted(photos: Path) -> None:
     (photos / "03.jpg").unlink()
-    facts = count_facts(data.load(str(photos / "tags.csv")))
-    assert facts.missing_files == ["03.jpg"]
-    assert "1 of 40 image files are missing (03.jpg)" in facts.warnings[0]
+    audited = audit(data.load(str(photos / "tags.csv")))
+    assert audited.facts.missing_files == ["03.jpg"]
+    assert "1 of 40 image files are missing (03.jpg)" in audited.warnings[0]
 
 
 def test_contradictions_mangled_names_and_labels_without_contrast_are_named() -> None:

@@ -775,18 +775,31 @@ def test_both_ways_are_the_sum_of_the_two(name, reduction):
     close(both, sum(ways))
 
 
-def test_lsep_is_the_two_way_loss_by_sample_at_temperature_one():
+COLD = {"positive_temperature": 1.0, "negative_temperature": 1.0}
+
+
+@pytest.mark.parametrize("way", ["sample", "class"])
+def test_lsep_has_the_terms_of_the_two_way_loss_at_temperature_one(way):
     logits, targets = sample(6, 4)
-    targets[:, 0] = 1  # the two-way loss leaves rows without a positive out
-    options = {"positive_temperature": 1.0, "negative_temperature": 1.0, "ways": "sample"}
-    close(losses.lsep(logits, targets), losses.two_way(logits, targets, **options))
+    targets[2], targets[:, 1] = targets[2].clamp(max=0), 0  # a row and a column without a positive
+    for reduction in ("none", "sum", "batchmean"):
+        expected = losses.two_way(logits, targets, **COLD, ways=way, reduction=reduction)
+        close(losses.lsep(logits, targets, ways=way, reduction=reduction), expected)
 
 
-@pytest.mark.parametrize("ways", ["class"])
-def test_lsep_by_class_is_the_distributionally_robust_loss_without_constraint(ways):
+@pytest.mark.parametrize("way", ["sample", "class", "both"])
+def test_lsep_has_the_mean_of_the_two_way_loss_where_every_set_has_a_positive(way):
+    logits, targets = sample(6, 4)
+    targets[:, 0] = targets[0] = 1
+    close(losses.lsep(logits, targets, ways=way), losses.two_way(logits, targets, **COLD, ways=way))
+    targets[2] = targets[:, 1] = 0  # a row counts now in one mean and not in the other, and so does a column
+    assert losses.lsep(logits, targets, ways=way) < losses.two_way(logits, targets, **COLD, ways=way)
+
+
+def test_lsep_by_class_is_the_distributionally_robust_loss_without_constraint():
     batch = sample(6, 4)
     expected = losses.distributionally_robust(*batch, gamma=5.0, negative_gamma=None)
-    close(losses.lsep(*batch, gamma=5.0, ways=ways), expected)
+    close(losses.lsep(*batch, gamma=5.0, ways="class"), expected)
 
 
 def test_multi_similarity_at_temperature_one_is_zlpr():

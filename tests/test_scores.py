@@ -14,6 +14,7 @@ from rarecall.data.scores import read_scores
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError
 from rarecall.inference import evaluate_scores, judge, scored_in
+from rarecall.inference.inputs import image_paths
 from rarecall.labels import Counts, prevalence_tiers
 from rarecall.reports import run_page
 from tests.commands import assert_one_line, run_process
@@ -92,6 +93,16 @@ def test_items_are_found_by_their_file(table: LabelTable, scores: np.ndarray, tm
     own = own.with_columns(image=pl.Series([rename(item, tmp_path / "photos") for item in own["image"]]))
     own.write_csv(tmp_path / "s.csv")
     np.testing.assert_array_equal(read_scores(tmp_path / "s.csv", table).values, scores)
+
+
+def test_labels_scores_and_what_is_predicted_take_one_column_for_the_items(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"item": ["1", "2"], "path": ["a.jpg", "b.jpg"], "hat": [1, 0]})
+    frame.write_csv(labels := tmp_path / "tags.csv")
+    frame.reverse().with_columns(hat=pl.Series([0.2, 0.9])).write_csv(scores := tmp_path / "scores.csv")
+    table = data.load(str(labels), ignore="item")
+    assert list(table.items) == ["a.jpg", "b.jpg"]
+    assert read_scores(scores, table).values.tolist() == [[0.9], [0.2]]
+    assert list(image_paths([str(labels)])) == [tmp_path / "a.jpg", tmp_path / "b.jpg"]
 
 
 def test_rows_without_scores_are_left_out_and_named(table: LabelTable, scores: np.ndarray, tmp_path: Path) -> None:

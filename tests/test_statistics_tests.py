@@ -442,7 +442,7 @@ def test_a_comparison_holds_what_the_tests_say() -> None:
     assert (found.best, found.seeds, [other.name for other in found.others]) == ("two-way", 5, ["dr", "focal"])
     raw = [paired_t_test(FIGURES[name], FIGURES["two-way"]).p_value for name in ("dr", "focal")]
     assert [other.t_test.p_value for other in found.others] == raw
-    assert [other.t_adjusted for other in found.others] == holm(raw)
+    assert [other.t_adjusted for other in found.others] == holm(raw).tolist()
     focal = found.others[1]
     assert focal.mean - found.mean == pytest.approx(focal.difference)
     assert focal.effect == hedges_g(FIGURES["focal"], FIGURES["two-way"])

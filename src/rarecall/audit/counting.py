@@ -16,6 +16,7 @@ from rarecall.audit.facts import (
     Leak,
     Pair,
     PartShift,
+    RelatedRows,
     Strongest,
     UnknownBySource,
 )
@@ -29,8 +30,9 @@ from rarecall.audit.label_statistics import (
     prevalence_shift,
     together,
 )
+from rarecall.data.identities import identity_columns
 from rarecall.data.splits import HELD_OUT
-from rarecall.data.table import PARTS, LabelTable, is_unknown, numbers_of
+from rarecall.data.table import IDENTITY, PARTS, LabelTable, is_unknown, numbers_of
 from rarecall.images.containers import without_region
 from rarecall.labels import PRESENT, TIERS, UNKNOWN, Counts, count, tiers
 from rarecall.statistics import holm
@@ -43,7 +45,7 @@ ALWAYS, USUAL = 0.99, 0.9
 FEWEST_IMPLYING = 20
 SIGNIFICANCE = 0.05
 MOST_SOURCES = 50
-SHARED_COLUMNS = ("identity", "camera")
+CAMERA = "camera"
 
 
 def count_facts(table: LabelTable, *, copies: bool = False, progress: Progress | None = None) -> Facts:
@@ -89,6 +91,8 @@ def count_facts(table: LabelTable, *, copies: bool = False, progress: Progress |
         copies=_copy_facts(table, found) if found else None,
         by_source=_by_source(table),
         notes=[*table.notes, *table.provenance],
+        group=table.grouped_by,
+        related=[_related_rows(table, column) for column in identity_columns(table)],
     )
 
 
@@ -209,20 +213,32 @@ def _contradicted(table: LabelTable) -> list[str]:
 
 
 def _shared_values(table: LabelTable) -> list[Leak]:
-    """Images of several regions, identities and cameras in two parts."""
+    """Images of several regions, values of the group's column, identities and cameras in two parts."""
     leaks = []
     images = [without_region(item) for item in table.items]
     if images != list(table.items):
         leaks += _shared("image", images, table.split)
-    for column in SHARED_COLUMNS:
-        if column in table.columns:
-            values = table.columns[column].tolist()
-            told = [row for row, value in enumerate(values) if not is_unknown(value)]
-            leaks += _shared(column, [str(values[row]) for row in told], table.split[told])
+    groups = [name for name in dict.fromkeys((table.grouped_by or IDENTITY, IDENTITY)) if name in table.columns]
+    cameras = [CAMERA] if CAMERA in table.columns and CAMERA not in groups else []
+    for kind, columns in (("group", groups), ("camera", cameras)):
+        for column in columns:
+            leaks += _shared(kind, *_known_values(table, column), column)
     return leaks
 
 
-def _shared(kind: str, values: list[str], split: np.ndarray) -> list[Leak]:
+def _related_rows(table: LabelTable, column: str) -> RelatedRows:
+    values, split = _known_values(table, column)
+    return RelatedRows(column, len(set(values)), len(values), _shared("related", values, split, column))
+
+
+def _known_values(table: LabelTable, column: str) -> tuple[list[str], np.ndarray]:
+    """The values of a column that say something, and the parts of their rows."""
+    values = table.columns[column].tolist()
+    told = [row for row, value in enumerate(values) if not is_unknown(value)]
+    return [str(values[row]) for row in told], table.split[told]
+
+
+def _shared(kind: str, values: list[str], split: np.ndarray, column: str = "") -> list[Leak]:
     if not values:
         return []
     numbers, names = numbers_of(values), list(dict.fromkeys(values))
@@ -231,7 +247,7 @@ def _shared(kind: str, values: list[str], split: np.ndarray) -> list[Leak]:
     for earlier, later in combinations(PARTS, 2):
         both = there[earlier] & there[later]
         examples = [names[number] for number in np.flatnonzero(both)[:MOST_LISTED].tolist()]
-        leaks.append(Leak(kind, (earlier, later), int(both.sum()), int(there[later].sum()), examples))
+        leaks.append(Leak(kind, (earlier, later), int(both.sum()), int(there[later].sum()), examples, column))
     return [leak for leak in leaks if leak.found]
 
 
@@ -281,12 +297,6 @@ def _copy_facts(table: LabelTable, copies: Copies) -> CopyFacts:
 # --- shifts between parts, and sources ---------------------------------------------------------------------
 
 
-def _dependent_groups(table: LabelTable, rows: np.ndarray) -> np.ndarray:
-    """Numbers of rows that are not independent: of one identity, else of one image."""
-    groups: np.ndarray = table.groups("identity" if "identity" in table.columns else None)
-    return np.asarray(groups[rows])
-
-
 def _others(table: LabelTable) -> list[tuple[str, np.ndarray]]:
     if not len(table.part("train")):
         return []
@@ -294,18 +304,19 @@ def _others(table: LabelTable) -> list[tuple[str, np.ndarray]]:
 
 
 def _prevalence_shifts(table: LabelTable) -> Strongest[PartShift]:
-    train = table.part("train")
-    groups = _dependent_groups(table, train)
+    train, groups = table.part("train"), table.groups()  # rows of one group are not independent
     shifts = {
-        part: prevalence_shift(table.labels[train], table.labels[rows], groups, _dependent_groups(table, rows))
+        part: prevalence_shift(table.labels[train], table.labels[rows], groups[train], groups[rows])
         for part, rows in _others(table)
     }
     return _significant(shifts, lambda place: [str(table.names[place])])
 
 
 def _pair_shifts(table: LabelTable, pairs: Together, paired: np.ndarray, names: Sequence[str]) -> Strongest[PartShift]:
+    groups = table.groups()
+
     def inflation(rows: np.ndarray) -> float:
-        return len(rows) / max(len(np.unique(_dependent_groups(table, rows))), 1)
+        return len(rows) / max(len(np.unique(groups[rows])), 1)
 
     train = inflation(table.part("train"))
     shifts = {

@@ -101,11 +101,12 @@ class Leak:
     """What stands in two parts.
 
     Attributes:
-        kind: image (of which two regions are items), identity, camera, copy or near copy.
+        kind: image (of which two regions are items), group, camera, copy, near copy, or related.
         parts: the two.
         found: how many items, images or values of the later part stand in the earlier too.
         of: how many there are in the later part.
         examples: some of them.
+        column: whose values they are, of a group, a camera, or what looks like one.
     """
 
     kind: str
@@ -113,6 +114,24 @@ class Leak:
     found: int
     of: int
     examples: list[str]
+    column: str = ""
+
+
+@dataclass(frozen=True)
+class RelatedRows:
+    """A column that looks like what several rows belong to, though nobody says so.
+
+    Attributes:
+        column: its name.
+        values: how many different ones it has.
+        rows: how many rows have one.
+        leaks: values that stand in two parts.
+    """
+
+    column: str
+    values: int
+    rows: int
+    leaks: list[Leak]
 
 
 @dataclass(frozen=True)
@@ -161,7 +180,7 @@ class UnknownBySource:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was counted. Label counts are of the training part."""
+    """What was counted. Label counts are of the training part; `group` is the column that keeps rows together."""
 
     source: str
     items: int
@@ -185,3 +204,5 @@ class Facts:
     copies: CopyFacts | None
     by_source: UnknownBySource | None
     notes: list[str]
+    group: str | None
+    related: list[RelatedRows]

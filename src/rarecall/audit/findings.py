@@ -106,10 +106,10 @@ def odd_names(names: Sequence[str]) -> list[str]:
     return [name for name in names if set(name) & set("|;[]'\"") or folded[name.lower()] > 1]
 
 
-# What of each kind of leak: code, severity where the test part is in it and where not, and the sentence's middle.
+# Of each kind of leak: code, severity where the test part is in it and where not, what stands where, and what to do.
 _LEAKS = {
     "image": ("RC202", "error", "warning", "images have regions in two parts", "keep each image in one part"),
-    "identity": ("RC203", "error", "warning", "identities stand in two parts", "split by identity"),
+    "group": ("RC203", "error", "warning", "values of {column} stand in two parts", "split by {column}"),
     "copy": ("RC204", "error", "warning", "items are copies of an item of an earlier part", "keep one of each"),
     "near copy": (
         "RC205",
@@ -132,17 +132,41 @@ def _leaks(facts: Facts) -> Iterator[Finding]:
             "keep each item in one part",
             {"items": len(facts.in_two_parts)},
         )
-    for kind, (code, with_test, without, what, todo) in _LEAKS.items():
-        leaks = [leak for leak in facts.leaks if leak.kind == kind]
-        if leaks:
-            severity = with_test if any(leak.parts[1] == "test" for leak in leaks) else without
-            follows = (
-                "figures hold for these cameras; to know them for new ones, hold a camera out"
-                if kind == "camera"
-                else f"{_too_good(leaks)}; {todo}"
-            )
-            numbers = {f"{leak.parts[0]}-{leak.parts[1]}": {"found": leak.found, "of": leak.of} for leak in leaks}
-            yield Finding(code, severity, f"{what} ({_counts(leaks)}): {follows}", numbers)
+    for kind, column in dict.fromkeys((leak.kind, leak.column) for leak in facts.leaks):
+        yield _leak(kind, column, [leak for leak in facts.leaks if (leak.kind, leak.column) == (kind, column)])
+
+
+def _leak(kind: str, column: str, leaks: Sequence[Leak]) -> Finding:
+    code, with_test, without, what, todo = _LEAKS[kind]
+    severity = with_test if any(leak.parts[1] == "test" for leak in leaks) else without
+    follows = (
+        "figures hold for these cameras; to know them for new ones, hold a camera out"
+        if kind == "camera"
+        else f"{_too_good(leaks)}; {todo.format(column=column)}"
+    )
+    return Finding(code, severity, f"{what.format(column=column)} ({_counts(leaks)}): {follows}", _by_parts(leaks))
+
+
+def _related(facts: Facts) -> Iterator[Finding]:
+    for one in facts.related:
+        torn = bool(one.leaks)
+        name = one.column
+        consequence = (
+            f"{_counts(one.leaks)}: {_too_good(one.leaks)}; --group {name} keeps the rows of each in one part where "
+            "parts are made, and parts that the data brings are to be made anew"
+            if torn
+            else f"--group {name} keeps the rows of each in one part"
+        )
+        yield Finding(
+            "RC207",
+            "warning" if torn and facts.group is None else "advice",
+            f"column {name} looks like what rows belong to ({one.values:,} values of {one.rows:,} rows): {consequence}",
+            {"column": name, "values": one.values, "rows": one.rows, **_by_parts(one.leaks)},
+        )
+
+
+def _by_parts(leaks: Sequence[Leak]) -> dict[str, Any]:
+    return {f"{leak.parts[0]}-{leak.parts[1]}": {"found": leak.found, "of": leak.of} for leak in leaks}
 
 
 def _counts(leaks: Sequence[Leak]) -> str:
@@ -221,7 +245,7 @@ def _measured_classes(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "RC309",
             "advice",
-            "no test part: a study takes 20 % of train, stratified; bring your own where items are related",
+            f"no test part: a study takes 20 % of train, stratified{_by_group(facts)}",
             {},
         )
     if facts.parts["val"] and (
@@ -229,6 +253,12 @@ def _measured_classes(facts: Facts) -> Iterator[Finding]:
     ):
         words = "classes without a validation positive, for which no threshold can be fitted"
         yield _of_classes("RC307", "advice", words, unchosen)
+
+
+def _by_group(facts: Facts) -> str:
+    """How rows that belong together are kept so."""
+    related = "; bring your own where items are related, or name the column that says so with --group"
+    return related if facts.group is None else f", by {facts.group}"
 
 
 def _balance(facts: Facts) -> Iterator[Finding]:
@@ -360,6 +390,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _files,
     _names,
     _leaks,
+    _related,
     _copies,
     _classes,
     _measured_classes,

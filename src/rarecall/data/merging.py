@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from rarecall.data.table import PARTS, LabelTable, numbers_of
+from rarecall.data.table import IDENTITY, PARTS, LabelTable, numbers_of
 from rarecall.errors import DataError, OptionError, listing, unknown_name
 from rarecall.images.containers import without_region
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN, LabelMatrix
 
 SOURCE = "source"
-OF_ITS_SOURCE = ("identity", "camera")  # whose values mean something else in each source
+OF_ITS_SOURCE = (IDENTITY, "camera")  # whose values mean something else in each source, as do those of its group
 UNNAMED = "table"
 
 
@@ -26,10 +26,11 @@ def merge(
     """One table of the rows of all, in their order.
 
     A class that a source does not have is unknown for its rows. A column `source` names each row's source. Images
-    are relative to the folder that the sources have in common; names of feature rows, identities, cameras and the
-    sources of what is merged already get the source in front, as in `market1501/2`, because the same number is
-    somebody else elsewhere. A column that a source does not have is empty for its rows. Rows are never joined or
-    left out; images that stand in two sources, with contradicting labels or in different parts are counted in `notes`.
+    are relative to the folder that the sources have in common; names of feature rows, identities, cameras, values of
+    a table's `group` and the sources of what is merged already get the source in front, as in `market1501/2`, because
+    the same number is somebody else elsewhere. A column that a source does not have is empty for its rows. The merged
+    table has the `group` of its sources if that is one. Rows are never joined or left out; images that stand in two
+    sources, with contradicting labels or in different parts are counted in `notes`.
 
     Args:
         tables: all of images or all of features, of the same width.
@@ -58,13 +59,15 @@ def merge(
         split=np.concatenate([table.split for table in tables]),
         source=" + ".join(table.source or UNNAMED for table in tables),
         columns=_columns(tables, called),
+        group=_group(tables),
         notes=tuple(f"{name}: {note}" for name, table in zip(called, tables, strict=True) for note in table.notes),
         provenance=(
             *(f"{name}: {step}" for name, table in zip(called, tables, strict=True) for step in table.provenance),
             f"merge of {', '.join(called)}",
         ),
     )
-    return replace(merged, notes=(*merged.notes, *left_out, *_missing_parts(tables, called), *_clashes(merged, origin)))
+    found = [*left_out, *_torn_groups(tables, merged), *_missing_parts(tables, called), *_clashes(merged, origin)]
+    return replace(merged, notes=(*merged.notes, *found))
 
 
 def _called(tables: list[LabelTable], given: Sequence[str] | None) -> list[str]:
@@ -143,6 +146,20 @@ def reroot(tables: Sequence[LabelTable]) -> tuple[Path, list[str], tuple[str, ..
     return common, items, tuple(sorted(own | {prefix[:-1] for prefix in prefixes if prefix}, reverse=True))
 
 
+def _group(tables: list[LabelTable]) -> str | None:
+    """What all tables are grouped by, if that is one column."""
+    groups = {table.group for table in tables}
+    return groups.pop() if len(groups) == 1 else None
+
+
+def _torn_groups(tables: list[LabelTable], merged: LabelTable) -> list[str]:
+    """A sentence on groups of sources that the merged table does not keep together."""
+    torn = sorted({table.group for table in tables if table.group is not None} - {merged.grouped_by})
+    if not torn:
+        return []
+    return [f"rows of one value of {listing(torn)} are not kept together, as not every source does so: group all by it"]
+
+
 def _columns(tables: list[LabelTable], called: list[str]) -> dict[str, np.ndarray]:
     """Every column of any table, and `source`."""
     found = dict.fromkeys(name for table in tables for name in table.columns if name != SOURCE)
@@ -158,7 +175,7 @@ def _columns(tables: list[LabelTable], called: list[str]) -> dict[str, np.ndarra
 
 def _column(tables: list[LabelTable], called: list[str], name: str) -> np.ndarray:
     parts = [table.columns.get(name, np.full(len(table), "")) for table in tables]
-    if name in OF_ITS_SOURCE:
+    if name in OF_ITS_SOURCE or any(name == table.group for table in tables):
         parts = [_below(source, part) for source, part in zip(called, parts, strict=True)]
     if len({part.dtype.kind for part in parts}) > 1:
         parts = [part.astype(str) for part in parts]

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from rarecall.data.columns import ITEM_NAMES, find
 from rarecall.data.formats import csv_file, table_file
-from rarecall.data.formats._columns import find
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, listing, unknown_name
 
-ITEM_COLUMNS = ("image", "item", "items", "file", "filename", "path", "name", "id")
 PREFIX = "score:"  # of the columns that `rarecall predict` writes
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".npy")
 
@@ -38,7 +37,7 @@ class Scores:
 def read_scores(path: Path, table: LabelTable) -> Scores:
     """Read the scores of a table's items.
 
-    A .csv, .tsv, .parquet, .jsonl or .ndjson file has a column of items (named image, item, file, path, …, else
+    A .csv, .tsv, .parquet, .jsonl or .ndjson file has a column of items (named image, file, path, item, …, else
     the first that is no class) and a column for each class, named as the class or `score:<class>`, or an object
     `scores`: what `rarecall predict` writes is of this kind. A row without any score counts as none. Items are
     matched as they are written, else as files, else by file name; rows of the table with the same item share its
@@ -112,7 +111,7 @@ def _item_column(frame: pl.DataFrame, columns: Sequence[str], path: Path) -> str
     others = [name for name in frame.columns if name not in set(columns)]
     if not others:
         raise DataError(f"{path}: every column is a class: add a column with the items, named image")
-    return find(others, ITEM_COLUMNS) or others[0]
+    return find(others, ITEM_NAMES) or others[0]
 
 
 def _numbers(column: pl.Series, items: pl.Series, path: Path) -> pl.Series:

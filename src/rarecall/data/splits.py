@@ -17,8 +17,8 @@ SCARCE = 5
 def complete_split(table: LabelTable, wanted: Sequence[str] = ("test", "val")) -> tuple[LabelTable, list[str]]:
     """Take the missing parts from train: 20 % for the test part, then 20 % of the rest for validation.
 
-    What belongs together stays together, or the part would hold what was trained on: rows of one person where a
-    column `identity` tells them, else the regions of one image.
+    What belongs together stays together, or the part would hold what was trained on: rows of one value of the
+    table's `group`, else of the column `identity` where there is one, else the regions of one image.
 
     Returns the table with all three parts and a sentence for each part that was taken.
 
@@ -35,8 +35,7 @@ def complete_split(table: LabelTable, wanted: Sequence[str] = ("test", "val")) -
                 f"{table.source}: {len(train)} training rows are too few to take a {part} part from: "
                 "add rows or name the parts in a split column"
             )
-        together = "identity" if "identity" in table.columns else None
-        group = _in_order_of_names(table, train, table.groups(together)[train])
+        group = _in_order_of_names(table, train, table.groups()[train])
         labels = np.full((group.max() + 1, len(table.names)), UNKNOWN, np.int8)
         np.maximum.at(labels, group, table.labels[train])
         taken_groups = stratified(labels, HELD_OUT, SPLIT_SEED)
@@ -44,7 +43,7 @@ def complete_split(table: LabelTable, wanted: Sequence[str] = ("test", "val")) -
         split[train[np.isin(group, taken_groups)]] = part
         table = replace(table, split=split)
         taken = len(table.part(part))
-        by = ", by identity" if together else ""
+        by = f", by {table.grouped_by}" if table.grouped_by else ""
         notes.append(f"{taken:,} of {len(train):,} training rows serve as the {part} part (stratified{by}, seed 0)")
     if not len(table.part("train")):
         raise DataError(f"{table.source}: no row is in the train part, so there is nothing to learn from")
@@ -115,8 +114,8 @@ def split(table: LabelTable, shares: Mapping[str, float], seed: int = 0, group: 
         table: its own parts are not looked at.
         shares: of `train`, `val` and `test`; they sum to 1.
         seed: the same seed gives the same parts on every machine.
-        group: the column whose values stay together, such as `identity`; default: the image, of which a table may
-            hold several regions.
+        group: the column whose values stay together, such as `patient`; default: the table's own `group`, else
+            `identity` if there is such a column, else the image, of which a table may hold several regions.
 
     Raises:
         DataError: there is no such column, or a part would be empty.
@@ -136,7 +135,7 @@ def split(table: LabelTable, shares: Mapping[str, float], seed: int = 0, group: 
     if len(empty := sorted({*shares} - {*names[dealt]})):
         raise DataError(f"{table.source}: too few rows or groups for a {empty[0]} part: ask for fewer parts")
     told = ", ".join(f"{part}={share:g}" for part, share in shares.items())
-    return table.derived(f"split({told}, seed={seed}{_told(group)})", split=names[dealt])
+    return table.derived(f"split({told}, seed={seed}{_told(table, group)})", split=names[dealt])
 
 
 def k_fold(table: LabelTable, k: int, seed: int = 0, group: str | None = None) -> list[LabelTable]:
@@ -167,14 +166,16 @@ def k_fold(table: LabelTable, k: int, seed: int = 0, group: str | None = None) -
         raise DataError(f"{table.source}: too few rows or groups for {k} folds: ask for fewer")
     return [
         table.derived(
-            f"k_fold(fold={fold}, k={k}, seed={seed}{_told(group)})", split=np.where(dealt == fold, "test", "train")
+            f"k_fold(fold={fold}, k={k}, seed={seed}{_told(table, group)})",
+            split=np.where(dealt == fold, "test", "train"),
         )
         for fold in range(k)
     ]
 
 
-def _told(group: str | None) -> str:
-    return "" if group is None else f", group={group!r}"
+def _told(table: LabelTable, group: str | None) -> str:
+    column = group or table.grouped_by
+    return "" if column is None else f", group={column!r}"
 
 
 def _deal(table: LabelTable, shares: np.ndarray, seed: int, group: str | None) -> np.ndarray:

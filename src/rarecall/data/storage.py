@@ -50,6 +50,7 @@ class _About(msgspec.Struct):
     features: tuple[str, list[int]] | None = None
     digest: str = ""
     tops: list[str] = []
+    group: str | None = None
 
 
 def save(table: LabelTable, path: str | Path) -> None:
@@ -125,6 +126,7 @@ def read(path: Path, *, images: str | None = None) -> LabelTable:
         notes=tuple(about.notes),
         provenance=tuple(about.provenance),
         tops=tuple(about.tops),
+        group=about.group,
         **rows,
     )
 
@@ -146,6 +148,7 @@ def _about(table: LabelTable, path: Path) -> _About:
         provenance=list(table.provenance),
         features=None if features is None else (features.dtype.str, list(features.shape[1:])),
         tops=list(table.tops),
+        group=table.group,
     )
 
 

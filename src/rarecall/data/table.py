@@ -14,6 +14,7 @@ from rarecall.images.containers import Located, is_unsafe, without_region
 from rarecall.labels import LabelMatrix
 
 PARTS = ("train", "val", "test")
+IDENTITY = "identity"  # the column of persons, products, …, by which rows stay together unless another is named
 PART_NAMES = {
     "train": "train", "training": "train", "trainval": "train",
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
@@ -33,11 +34,12 @@ class LabelTable:
         split: (N,) of `train`, `val` or `test`.
         source: where it came from, as `format:path`.
         root: the folder that image items are relative to; None for a feature table.
-        tops: folders below the root, of merged tables; no link of an item in one of them may lead out of that.
         features: (N, ...) float32 for a feature table; None for images.
         columns: what else is known of each row, (N,) each: `identity`, `camera`, `source`, ….
         notes: what a user should know of how it was read: counts that are not the published ones, rows left out.
         provenance: how it was derived from what was read, one step each.
+        tops: folders below the root, of merged tables; no link of an item in one of them may lead out of that.
+        group: the column whose values stay together in one part, such as that of the patients.
     """
 
     items: Sequence[str]
@@ -51,6 +53,7 @@ class LabelTable:
     notes: tuple[str, ...] = ()
     provenance: tuple[str, ...] = ()
     tops: tuple[str, ...] = ()
+    group: str | None = None
 
     def __post_init__(self) -> None:
         rows, classes = len(self.items), len(self.names)
@@ -72,6 +75,8 @@ class LabelTable:
         for name, column in self.columns.items():
             if len(column) != rows:
                 raise DataError(f"{where}: column {name!r} has {len(column)} entries for {rows} items")
+        if self.group is not None:
+            self._require_column(self.group)
         if self.root is not None and (unsafe := next(filter(is_unsafe, self.items), None)) is not None:
             raise DataError(
                 f"{where}: {unsafe!r} leads out of the folder {self.root}: name images relative to it, "
@@ -111,27 +116,39 @@ class LabelTable:
         """The table with changes, and the step that made them at the end of its provenance."""
         return replace(self, provenance=(*self.provenance, step), **changes)
 
+    @property
+    def grouped_by(self) -> str | None:
+        """The column whose values stay together: `group`, else `identity` if there is one; None: the image."""
+        return self.group or (IDENTITY if IDENTITY in self.columns else None)
+
     def groups(self, column: str | None = None) -> np.ndarray:
-        """(N,) numbers such that rows of one group have the same: of an image, or of a column's value.
+        """(N,) numbers such that rows of one group have the same: of a column's value, or of an image.
 
         A row whose value is not known (blank, -1 or not a number) belongs to the group of its image alone.
+
+        Args:
+            column: default: `grouped_by`.
 
         Raises:
             DataError: there is no such column.
         """
+        column = column or self.grouped_by
         images = (without_region(item) for item in self.items)
         if column is None:
             return numbers_of(images)
-        if column not in self.columns:
-            known = listing(self.columns) or "none"
-            raise DataError(f"{self.source}: no column {column!r} to group by: it has {known}")
+        self._require_column(column)
         values = self.columns[column].tolist()
         return numbers_of(
             (None, image) if is_unknown(value) else (value, "") for value, image in zip(values, images, strict=True)
         )
 
+    def _require_column(self, name: str) -> None:
+        if name not in self.columns:
+            known = listing(self.columns, 8) or "none"
+            raise DataError(f"{self.source or 'table'}: no column {name!r} to group by: it has {known}")
+
     def fingerprint(self) -> str:
-        """A hash of everything that a result depends on: names, labels, split and features or items."""
+        """A hash of everything that a result depends on: names, labels, split, features or items, and `group`."""
         digest = hashlib.sha256("\n".join(self.names).encode())
         digest.update(np.ascontiguousarray(self.labels).tobytes())
         digest.update(",".join(self.split).encode())
@@ -139,6 +156,9 @@ class LabelTable:
             digest.update("\n".join(self.items).encode())
         else:
             digest.update(np.ascontiguousarray(self.features).tobytes())
+        if self.group is not None:  # which decides what parts that are missing are made of
+            digest.update(f"\ngroup {self.group}\n".encode())
+            digest.update(self.groups().tobytes())
         return digest.hexdigest()[:16]
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rarecall.data.columns import ITEM_NAMES, find
 from rarecall.data.formats import csv_file, feature_table
-from rarecall.data.formats._columns import ITEM_NAMES, find
 from rarecall.errors import DataError
 from rarecall.images.containers import ARCHIVES, UnreadableItem, members
 from rarecall.images.decoding import SUFFIXES

@@ -16,7 +16,6 @@ from torch.utils.weak import WeakIdKeyDictionary
 from rarecall.errors import OptionError
 from rarecall.losses import _kernel
 from rarecall.losses._entries import Terms, cross_entropy_terms, focal_terms, reduce_entries
-from rarecall.losses._gradient import is_observed
 from rarecall.losses._pointwise import binary_cross_entropy
 from rarecall.losses._shared import (
     Logits,
@@ -33,11 +32,12 @@ from rarecall.losses._shared import (
     require,
     spread,
 )
+from rarecall.losses._torch_internals import is_observed, version_of
 
 MODES = ("by_class", "average_n", "average_w", "min_n")
 
 
-class Counts:
+class ClassFrequencies:
     """In how many items each class is present and in how many it is absent, (..., 1, C)."""
 
     def __init__(self, present: Tensor, absent: Tensor) -> None:
@@ -69,10 +69,10 @@ class Counts:
 
 
 OPTIONS_REMEMBERED = 16
-_REMEMBERED: MutableMapping[Tensor, tuple[Any, Total, Counts]] = WeakIdKeyDictionary()
+_REMEMBERED: MutableMapping[Tensor, tuple[Any, Total, ClassFrequencies]] = WeakIdKeyDictionary()
 
 
-def class_counts(like: Tensor, positives: PerClass, total: Total) -> Counts:
+def class_counts(like: Tensor, positives: PerClass, total: Total) -> ClassFrequencies:
     """The counts as tensors like the logits.
 
     They are remembered, with the weights made of them, for as long as the very tensor of the positives lives and is
@@ -84,7 +84,7 @@ def class_counts(like: Tensor, positives: PerClass, total: Total) -> Counts:
     """
     if not _is_constant(positives) or not (isinstance(total, int | float) or _is_constant(total)):
         return _class_counts(like, positives, total)
-    versions = (positives._version, total._version if isinstance(total, Tensor) else total)
+    versions = (version_of(positives), version_of(total) if isinstance(total, Tensor) else total)
     made_of = (like.dtype, like.device, like.shape[-1], versions)
     remembered = _REMEMBERED.get(positives)
     if remembered is not None:
@@ -104,16 +104,17 @@ def _is_constant(value: Any) -> TypeGuard[Tensor]:
         and not torch.compiler.is_compiling()
         and not is_observed()
         and not (value.is_inference() or torch.is_inference_mode_enabled())
+        and version_of(value) is not None
     )
 
 
-def _class_counts(like: Tensor, positives: PerClass, total: Total) -> Counts:
+def _class_counts(like: Tensor, positives: PerClass, total: Total) -> ClassFrequencies:
     present = per_class("positives", positives, like)
     every = total if isinstance(total, int | float) else per_class("total", total, like)
     absent = every - present
     if _kernel.can_look_at(present, absent) and absent.numel() and not torch.minimum(present, absent).amin() >= 0:
         raise _contradiction(present, absent)
-    return Counts(present, absent)
+    return ClassFrequencies(present, absent)
 
 
 def _contradiction(present: Tensor, absent: Tensor) -> OptionError:
@@ -167,7 +168,7 @@ def reweighted_cross_entropy(
     return _weighted(z, y, weight, gamma, balance, reduction)
 
 
-def _inverse_power(counts: Counts, power: Option) -> tuple[Tensor, ...]:
+def _inverse_power(counts: ClassFrequencies, power: Option) -> tuple[Tensor, ...]:
     return ((counts.total() / counts.positives()) ** spread(power),)
 
 
@@ -207,7 +208,7 @@ def frequency_weighted_cross_entropy(
     return binary_cross_entropy(z, y, pos_weight=weight, reduction=reduction)
 
 
-def _root_of_odds(counts: Counts) -> tuple[Tensor, ...]:
+def _root_of_odds(counts: ClassFrequencies) -> tuple[Tensor, ...]:
     return ((counts.negatives() / counts.positives()).sqrt().squeeze(-2),)
 
 
@@ -247,11 +248,11 @@ def attribute_weighted_cross_entropy(
         present, absent, _ = cross_entropy_terms(z)
         return Terms(present_weight * present, absent_weight * absent)
 
-    call = _kernel.Call(_kernel.CROSS_ENTROPY, present_weight=present_weight, absent_weight=absent_weight)
+    call = _kernel.Call(_kernel.EntryTerm.CROSS_ENTROPY, present_weight=present_weight, absent_weight=absent_weight)
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
-def _weights_of_rate(counts: Counts) -> tuple[Tensor, ...]:
+def _weights_of_rate(counts: ClassFrequencies) -> tuple[Tensor, ...]:
     rate = counts.positives() / counts.total()
     return torch.exp(1 - rate), torch.exp(rate)
 
@@ -326,7 +327,7 @@ def class_balanced(
     return _weighted(z, y, of_row, gamma, balance, reduction, by_row=True)
 
 
-def _of_class(counts: Counts, beta: Option) -> tuple[Tensor, ...]:
+def _of_class(counts: ClassFrequencies, beta: Option) -> tuple[Tensor, ...]:
     return (_inverse_effective(counts.positives(), beta),)
 
 
@@ -409,7 +410,7 @@ def distribution_balanced(
 
     kind = 0.0 if gamma is None else gamma
     call = _kernel.Call(
-        _kernel.REBALANCED,
+        _kernel.EntryTerm.REBALANCED,
         (1.0, negative_scale, kind, beta, mu, alpha, 1.0),
         absent_weight=absent_weight,
         present_bias=bias,
@@ -420,7 +421,7 @@ def distribution_balanced(
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
-def _tolerance(counts: Counts, init_bias: Option, negative_scale: Option) -> tuple[Tensor, ...]:
+def _tolerance(counts: ClassFrequencies, init_bias: Option, negative_scale: Option) -> tuple[Tensor, ...]:
     """The bias of a logit, that of a scaled one, the rarity, and the weight of an absent entry."""
     n, scale = counts.positives(), spread(negative_scale)
     bias = -torch.log(counts.negatives() / n) * spread(init_bias) / scale
@@ -467,11 +468,11 @@ def ldam(
     def formula(z: Tensor) -> Terms:
         return Terms(cross_entropy_terms(pace * (z - margins)).present, cross_entropy_terms(pace * z).absent)
 
-    call = _kernel.Call(_kernel.SHIFTED, (scale, scale), present_bias=bias)
+    call = _kernel.Call(_kernel.EntryTerm.SHIFTED, (scale, scale), present_bias=bias)
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
-def _margins(counts: Counts, max_margin: Option, scale: Option) -> tuple[Tensor, ...]:
+def _margins(counts: ClassFrequencies, max_margin: Option, scale: Option) -> tuple[Tensor, ...]:
     """The margins of the classes, and what they add to scaled logits."""
     n = counts.positives()
     rarest = n.amin(-1, keepdim=True) if n.shape[-1] else n
@@ -499,7 +500,7 @@ def _weighted(
 
     of_class = None if by_row else weight
     call = _kernel.Call(
-        _kernel.CROSS_ENTROPY if gamma is None else _kernel.FOCAL,
+        _kernel.EntryTerm.CROSS_ENTROPY if gamma is None else _kernel.EntryTerm.FOCAL,
         () if gamma is None else (gamma, gamma, 1.0, 1.0),
         present_weight=of_class,
         absent_weight=of_class,

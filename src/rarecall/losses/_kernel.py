@@ -11,6 +11,7 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,9 @@ import torch
 from torch import Tensor
 
 from rarecall.errors import ModelError
-from rarecall.losses._gradient import Formula, differentiable, is_observed, is_plain
+from rarecall.losses._gradient import Formula, differentiable, is_plain
 from rarecall.losses._shared import Option
+from rarecall.losses._torch_internals import is_observed
 
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_float
 _BATCH = [_POINTER, _POINTER, _LONG, _LONG]  # logits, targets, rows, columns
@@ -45,22 +47,41 @@ _SIGNATURES: dict[str, tuple[list[Any], Any]] = {
     "rarecall_select": ([*_BATCH, _LONG, _POINTER, _INT], _LONG),
     "rarecall_count": ([_POINTER, _LONG, _POINTER, _INT], None),
 }
-# In the order of losses.cpp.
-(
-    CROSS_ENTROPY,
-    FOCAL,
-    ASYMMETRIC,
-    HILL,
-    SHIFTED_FOCAL,
-    REBALANCED,
-    GENERALIZED_ROBUST,
-    ENTROPY,
-    SELECTED,
-    EXPECTED,
-    SHIFTED,
-) = range(11)
-LINEAR, CIRCLE = range(2)
-MARGIN, SEPARATE, CONSTRAINED, SOFTMAX = range(4)
+
+
+class EntryTerm(IntEnum):
+    """What is made of one entry; `losses.cpp` has the same names in the same order, and so have the next two."""
+
+    CROSS_ENTROPY = 0
+    FOCAL = 1
+    ASYMMETRIC = 2
+    HILL = 3
+    SHIFTED_FOCAL = 4
+    REBALANCED = 5
+    GENERALIZED_ROBUST = 6
+    ENTROPY = 7
+    SELECTED = 8
+    EXPECTED = 9
+    SHIFTED = 10
+
+
+class SetScore(IntEnum):
+    """What is exponentiated in the log-sum-exps of a row or a column."""
+
+    LINEAR = 0
+    CIRCLE = 1
+
+
+class SetTerm(IntEnum):
+    """What is made of these log-sum-exps."""
+
+    MARGIN = 0
+    SEPARATE = 1
+    CONSTRAINED = 2
+    SOFTMAX = 3
+
+
+CASES = (EntryTerm, SetScore, SetTerm)
 LEVELS = {"avx512": ("avx512", "avx2"), "avx2": ("avx2",)}  # of vector instructions, the best first
 
 
@@ -85,15 +106,16 @@ def _load(folder: Path) -> ctypes.CDLL | None:
         return None
     try:
         loaded = ctypes.CDLL(str(library))
-        loaded.rarecall_source.restype = ctypes.c_char_p
-        source = loaded.rarecall_source().decode()
+        source = _text(loaded.rarecall_source)
     except (OSError, AttributeError):  # of another platform
         return None
+    wrong = ""
     if source != source_of(folder / "kernel" / "losses.cpp"):
-        warnings.warn(
-            f"{library.name} was compiled from another losses.cpp and is left out: install the package again",
-            stacklevel=2,
-        )
+        wrong = "was compiled from another losses.cpp"
+    elif _text(loaded.rarecall_cases) != names_of_cases():
+        wrong = "numbers its cases otherwise than _kernel.py"
+    if wrong:
+        warnings.warn(f"{library.name} {wrong} and is left out: install the package again", stacklevel=2)
         return None
     for name, (arguments, result) in _SIGNATURES.items():
         function = getattr(loaded, name)
@@ -106,6 +128,16 @@ def source_of(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
+def names_of_cases() -> str:
+    """The cases by their numbers, one enumeration a line, as `losses.cpp` tells its own."""
+    return "\n".join(" ".join([cases.__name__, *(case.name for case in sorted(cases))]) for cases in CASES)
+
+
+def _text(function: Any) -> str:
+    function.restype = ctypes.c_char_p
+    return str(function().decode())
+
+
 LIBRARY = load()
 
 
@@ -113,7 +145,7 @@ class Call(NamedTuple):
     """A pointwise loss as the kernel knows it.
 
     Attributes:
-        loss: its number.
+        term: of an entry.
         options: its numbers; a tensor among them rules the kernel out.
         present_weight: of each class, (1, C); None: 1. So are the next four, the last three with None: 0.
         absent_weight: of each class.
@@ -128,7 +160,7 @@ class Call(NamedTuple):
         soft: what terms with soft targets are multiplied by besides.
     """
 
-    loss: int
+    term: EntryTerm
     options: Sequence[Option] = ()
     present_weight: Tensor | None = None
     absent_weight: Tensor | None = None
@@ -178,13 +210,13 @@ class Ranking(NamedTuple):
         bucket: columns reach over so many consecutive rows; None: over all.
     """
 
-    kind: int
+    kind: SetTerm
     factors: Sequence[Option]
     temperatures: tuple[Option, Option] = (1.0, 1.0)
     bias: Option = 0.0
     second: tuple[bool, bool] = (False, False)
     needs_positive: bool = False
-    score: int = LINEAR
+    score: SetScore = SetScore.LINEAR
     bucket: int | None = None
 
     def fits(self, _: Tensor) -> bool:
@@ -193,7 +225,7 @@ class Ranking(NamedTuple):
         return not any(isinstance(number, Tensor) for number in numbers) and 0 not in self.temperatures
 
 
-class Counts(NamedTuple):
+class TargetSums(NamedTuple):
     """Of a batch: entries that are known, the sum of their targets, how many of these are soft, and no labels."""
 
     known: float
@@ -221,11 +253,11 @@ def can_look_at(*tensors: Tensor) -> bool:
     return not is_observed()
 
 
-def count(targets: Tensor) -> Counts:
+def count(targets: Tensor) -> TargetSums:
     """Count the known entries, add up their targets, count those between 0 and 1, and what is no label."""
     targets, counts = targets.contiguous(), (ctypes.c_double * 4)()
     _library().rarecall_count(_address(targets), targets.numel(), counts, torch.get_num_threads())
-    return Counts(*counts)
+    return TargetSums(*counts)
 
 
 def pointwise(
@@ -249,7 +281,7 @@ def pointwise(
         gradient = torch.empty_like(logits) if wanted else None
         labels, *classes, rows, extras = (_address(tensor) for tensor in held)
         value = _library().rarecall_pointwise(
-            call.loss,
+            call.term,
             _address(logits),
             labels,
             *logits.shape,

@@ -205,7 +205,7 @@ def softmax_regression(
         pair = torch.stack([below.clamp(min=LEFT_OUT), torch.where(counted, above, 0.0)])
         return reduce_sets(pair.logsumexp(0) - share, counted, sizes, z.shape[-2], reduction)
 
-    call = _kernel.Ranking(_kernel.SOFTMAX, (1.0, 1.0), needs_positive=True)
+    call = _kernel.Ranking(_kernel.SetTerm.SOFTMAX, (1.0, 1.0), needs_positive=True)
     return rank(z, y, ways, reduction, formula, call)
 
 
@@ -222,7 +222,9 @@ def lsep(
     .. math:: \log\Big(1 + \sum_p \sum_n e^{\gamma (z_n - z_p)}\Big)
 
     The double sum factorises, so this costs O(N · C) and is stable at any logit. It does not change when the
-    logits of a row (or column) are shifted. At γ = 1 it is the two-way loss of that way with both temperatures 1.
+    logits of a row (or column) are shifted. At γ = 1 its terms, and so every reduction but the mean, are those of the
+    two-way loss of that way with both temperatures 1; the mean is too where every row with a known entry has a
+    positive, because a row without one counts here, with value 0, and not there.
 
     Args:
         logits: (..., N, C).
@@ -252,7 +254,7 @@ def lsep(
         terms = F.softplus(sets.negative + sets.positive)
         return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
 
-    return rank(z, y, ways, reduction, formula, _kernel.Ranking(_kernel.MARGIN, (gamma, -gamma)))
+    return rank(z, y, ways, reduction, formula, _kernel.Ranking(_kernel.SetTerm.MARGIN, (gamma, -gamma)))
 
 
 def zlpr(
@@ -338,7 +340,7 @@ def multi_similarity(
         terms = F.softplus(sets.negative) + F.softplus(sets.positive)
         return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
 
-    call = _kernel.Ranking(_kernel.SEPARATE, _factors(temperatures), temperatures)
+    call = _kernel.Ranking(_kernel.SetTerm.SEPARATE, _factors(temperatures), temperatures)
     return rank(z, y, ways, reduction, formula, call)
 
 
@@ -393,7 +395,7 @@ def circle(
         terms = F.softplus(sets.negative + sets.positive)
         return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
 
-    call = _kernel.Ranking(_kernel.MARGIN, (gamma, margin), score=_kernel.CIRCLE)
+    call = _kernel.Ranking(_kernel.SetTerm.MARGIN, (gamma, margin), score=_kernel.SetScore.CIRCLE)
     return rank(z, y, ways, reduction, formula, call)
 
 
@@ -470,7 +472,7 @@ def two_way(
         return value + whole(z, y, "sample", reduction) if ways == "both" else value
 
     call = _kernel.Ranking(
-        _kernel.MARGIN,
+        _kernel.SetTerm.MARGIN,
         _factors(temperatures),
         temperatures,
         bias,
@@ -541,7 +543,7 @@ def distributionally_robust(
         return reduce_sets(terms, _any_known(sets), sets.sizes, z.shape[-2], reduction)
 
     factors = (gamma, -gamma, of_negatives, -of_positives) if any(second) else (gamma, -gamma)
-    call = _kernel.Ranking(_kernel.CONSTRAINED, factors, second=second)
+    call = _kernel.Ranking(_kernel.SetTerm.CONSTRAINED, factors, second=second)
     return rank(z, y, "class", reduction, formula, call)
 
 

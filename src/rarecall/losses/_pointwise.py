@@ -71,7 +71,7 @@ def binary_cross_entropy(
         present, absent, _ = cross_entropy_terms(z)
         return Terms(weight * present, absent)
 
-    call = _kernel.Call(_kernel.CROSS_ENTROPY, present_weight=weight if isinstance(weight, Tensor) else None)
+    call = _kernel.Call(_kernel.EntryTerm.CROSS_ENTROPY, present_weight=weight if isinstance(weight, Tensor) else None)
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
@@ -126,7 +126,7 @@ def focal(
 
     call = None
     if not printed and not isinstance(alpha, Tensor):
-        call = _kernel.Call(_kernel.FOCAL, (gamma, gamma, *weights))
+        call = _kernel.Call(_kernel.EntryTerm.FOCAL, (gamma, gamma, *weights))
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
@@ -187,7 +187,7 @@ def asymmetric(
             focus_present, focus_absent = focus_present.detach(), focus_absent.detach()
         return Terms(-focus_present * log_p, -focus_absent * log_q_shifted)
 
-    call = _kernel.Call(_kernel.ASYMMETRIC, (gamma_pos, gamma_neg, margin, float(detach_focusing)))
+    call = _kernel.Call(_kernel.EntryTerm.ASYMMETRIC, (gamma_pos, gamma_neg, margin, float(detach_focusing)))
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
@@ -238,7 +238,7 @@ def hill(
         p = torch.sigmoid(z)
         return Terms(present, (spread(lamb) - p) * p**2)
 
-    call = _kernel.Call(_kernel.HILL, (margin, gamma, lamb))
+    call = _kernel.Call(_kernel.EntryTerm.HILL, (margin, gamma, lamb))
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
@@ -295,7 +295,7 @@ def splc(
 
     call = None
     if not isinstance(threshold, Tensor):
-        call = _kernel.Call(_kernel.SHIFTED_FOCAL, (margin, gamma, _logit(threshold)))
+        call = _kernel.Call(_kernel.EntryTerm.SHIFTED_FOCAL, (margin, gamma, _logit(threshold)))
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
@@ -352,7 +352,7 @@ def hard_selection(
         present, absent, _ = cross_entropy_terms(z)
         return Terms(present, chosen * absent)
 
-    call = _kernel.Call(_kernel.SELECTED, extras=chosen)
+    call = _kernel.Call(_kernel.EntryTerm.SELECTED, extras=chosen)
     return balanced_sides(z, y, formula, wanted * samples, spread(beta), reduction, call=call)
 
 
@@ -407,7 +407,7 @@ def soft_selection(
     def formula(z: Tensor) -> Terms:
         return focal_terms(z, 0.0, spread(exponent))
 
-    call = _kernel.Call(_kernel.FOCAL, (0.0, exponent, 1.0, 1.0))
+    call = _kernel.Call(_kernel.EntryTerm.FOCAL, (0.0, exponent, 1.0, 1.0))
     return balanced_sides(z, y, formula, None, spread(beta), reduction, call=call)
 
 

@@ -133,7 +133,7 @@ def expected_positive(
     if isinstance(expected_positives, Tensor) or not _kernel.takes(z, y) or _kernel.count(y).wrong:
         return formula(z)
     excess = (_kernel.total_probability(z) / z.shape[-2] - expected_positives) / z.shape[-1]
-    call = _kernel.Call(_kernel.EXPECTED, (2 * excess,))
+    call = _kernel.Call(_kernel.EntryTerm.EXPECTED, (2 * excess,))
     scale = factor / y.numel()
     return _kernel.pointwise(z, y, call, (scale, scale, scale), False, formula, plus=factor * excess**2)
 
@@ -243,7 +243,7 @@ def entropy_maximization(
     soft = spread(pseudo_weight)
     call = None
     if not isinstance(soft, Tensor):
-        call = _kernel.Call(_kernel.ENTROPY, (alpha,), soft=soft)
+        call = _kernel.Call(_kernel.EntryTerm.ENTROPY, (alpha,), soft=soft)
     return reduce_entries(z, y, formula, reduction, call=call, every=True, soft=soft)
 
 
@@ -385,7 +385,9 @@ def generalized_robust(
 
     call = None
     if k is None and not isinstance(sigma, Tensor):
-        call = _kernel.Call(_kernel.GENERALIZED_ROBUST, (w, b, mu, 1 / (2 * sigma**2), q2, q3, 1 / q2, 1 / q3))
+        call = _kernel.Call(
+            _kernel.EntryTerm.GENERALIZED_ROBUST, (w, b, mu, 1 / (2 * sigma**2), q2, q3, 1 / q2, 1 / q3)
+        )
     return reduce_entries(z, y, formula, reduction, call=call, every=True)
 
 
@@ -397,13 +399,13 @@ def _as_absent(logits: Tensor, targets: Tensor, weight: float, reduction: Reduct
         present, absent, _ = cross_entropy_terms(z)
         return Terms(present, weight * absent, weight * absent)
 
-    call = _kernel.Call(_kernel.CROSS_ENTROPY, absent_factor=weight)
+    call = _kernel.Call(_kernel.EntryTerm.CROSS_ENTROPY, absent_factor=weight)
     return reduce_entries(z, y, formula, reduction, call=call, every=True)
 
 
 def _observed(z: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy of the known entries, averaged over all."""
-    call = _kernel.Call(_kernel.CROSS_ENTROPY, unknown_factor=0.0)
+    call = _kernel.Call(_kernel.EntryTerm.CROSS_ENTROPY, unknown_factor=0.0)
     return reduce_entries(z, y, cross_entropy_terms, "mean", call=call, every=True)
 
 

@@ -1,19 +1,21 @@
 """Thresholds fitted on validation data, and an honest estimate of what they gain."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from statistics import stdev
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rarecall.errors import OptionError, ShapeError, unknown_name
-from rarecall.metrics._blocks import BLOCK, class_blocks, count_positives, join_blocks, row_blocks
+from rarecall.metrics._blocks import BLOCK, class_blocks, count_positives, join_blocks
+from rarecall.metrics._cuts import SortedScores, Worth, f1, reaches_recall, recall_if_precise
 from rarecall.metrics._decisions import ConfusionCounts, confusion_counts, mean_decisions_of
-from rarecall.metrics._places import sort_rows
 from rarecall.metrics._shared import check_inputs, check_whole, is_number, is_whole
+from rarecall.stratification import stratified_parts
 
 Scores = Float[Tensor, "*batch samples classes"]
 Targets = Shaped[Tensor, "*batch samples classes"]
@@ -182,7 +184,7 @@ def cross_validated_gain(
     if scores.ndim != 2:
         raise ShapeError(f"scores {tuple(scores.shape)} must be (samples, classes): pass one problem at a time")
     _check_folds(folds, seed, base, len(scores), options)
-    fold = _stratified_folds(targets, folds, seed).to(scores.device)
+    fold = _folds(targets, folds, seed).to(scores.device)
     parts = [(fold == number).nonzero()[:, 0] for number in range(folds)]
     fitted = fit_thresholds(scores, targets, **options)
     apparent = [_counts_at(fitted, scores, targets, part) for part in parts]
@@ -193,15 +195,6 @@ def cross_validated_gain(
         honest.append(_counts_at(fit_thresholds(scores, others, **options), scores, targets, part))
     fold_gains = (_macro_f1([after]) - _macro_f1([before]) for before, after in zip(baseline, honest, strict=True))
     return Gain(_macro_f1(baseline), _macro_f1(apparent), _macro_f1(honest), tuple(fold_gains))
-
-
-def sorted_known(rows: Shaped[Tensor, "rows entries"], wanted: Shaped[Tensor, "rows entries"]) -> Tensor:
-    """The known values of each row in ascending order, filled up with +∞; float32 or float64."""
-    values = rows.to(_wide(rows), copy=True)
-    for part, labels in row_blocks(values, wanted):
-        part.masked_fill_(labels < 0, torch.inf)
-    sort_rows(values)
-    return values
 
 
 def _check_folds(folds: Any, seed: Any, base: Any, samples: int, options: dict[str, Any]) -> None:
@@ -261,106 +254,25 @@ def _own(
     every = scores.new_zeros(()) if shared is None else shared[..., None, :]
     each = every.expand(*scores.shape[:-2], 1, scores.shape[-1])
     for rows, wanted, common in class_blocks(scores, targets, each):
-        ranked = _rank(rows, wanted)
-        if method == "prevalence":
-            decided = _nearest_cut(ranked, ranked.present)
-        else:
-            decided = _best_cut(ranked, CRITERIA[method], at or 0.0)
+        ranked = SortedScores.of(rows, wanted)
+        decided = ranked.nearest(ranked.present) if method == "prevalence" else ranked.best(_worth(method, at or 0.0))
         if shrinkage:
-            decided = _nearest_cut(ranked, _shrunk(ranked, decided, common.to(ranked.ordered.dtype), shrinkage))
-        fitted.append(_threshold(ranked, decided, scores.dtype))
+            decided = ranked.nearest(_shrunk(ranked, decided, common.to(ranked.ordered.dtype), shrinkage))
+        fitted.append(ranked.threshold(decided, scores.dtype))
     return join_blocks(fitted, scores.shape[:-2])
 
 
-@dataclass(frozen=True)
-class _Ranked:
-    """The scores of some classes in order; a cut is named by how many known entries lie above it."""
-
-    ordered: Float[Tensor, "rows samples"]  # ascending; unknown entries are +∞, so they stand last
-    positive: Float[Tensor, "rows most"]  # the positives' scores, ascending, filled up with +∞
-    known: Int[Tensor, " rows"]
-    present: Int[Tensor, " rows"]
+def _worth(method: str, at: float) -> Worth:
+    """What cuts are worth to a method that looks for the best."""
+    ways = {"precision": partial(recall_if_precise, precision=at), "recall": partial(reaches_recall, recall=at)}
+    return ways.get(method, f1)
 
 
-def _rank(rows: Tensor, wanted: Tensor) -> _Ranked:
-    present = count_positives(wanted, 1)
-    positive = _sorted_positives(rows, wanted > 0, present)
-    ordered = sorted_known(rows, wanted)
-    known = torch.searchsorted(ordered, ordered.new_full((len(rows), 1), torch.inf))[:, 0]
-    return _Ranked(ordered, positive, known, present)
-
-
-def _sorted_positives(rows: Tensor, positive: Tensor, present: Tensor) -> Tensor:
-    most = max(int(present.max()), 1)
-    values = torch.full((len(rows), most), torch.inf, dtype=_wide(rows), device=rows.device)
-    values[torch.arange(most, device=rows.device) < present[:, None]] = rows[positive].to(values.dtype)
-    sort_rows(values)
-    return values
-
-
-def _wide(rows: Tensor) -> torch.dtype:
-    return torch.float64 if rows.dtype == torch.float64 else torch.float32
-
-
-def _best_cut(ranked: _Ranked, criterion: Callable[..., Tensor], at: float) -> Tensor:
-    """(rows,), how many entries the best cut decides; of equally good ones the highest.
-
-    A cut below a negative is never better than the one above it, so only the positives' scores are tried.
-    """
-    present = ranked.present[:, None]
-    most, best = torch.zeros_like(present), torch.zeros_like(present, dtype=torch.float64)
-    for (part,) in row_blocks(ranked.positive.flip(1)):
-        cuts = part.contiguous()
-        decided = ranked.known[:, None] - torch.searchsorted(ranked.ordered, cuts)
-        hits = present - torch.searchsorted(ranked.positive, cuts)
-        value = criterion(hits.double(), decided.double(), present.double(), at)
-        top = value.argmax(1, keepdim=True)
-        better = value.gather(1, top) > best
-        most = torch.where(better, decided.gather(1, top), most)
-        best = torch.where(better, value.gather(1, top), best)
-    return most[:, 0]
-
-
-def _f1(hits: Tensor, decided: Tensor, present: Tensor, _: float) -> Tensor:
-    return 2 * hits / (decided + present)
-
-
-def _recall_at_precision(hits: Tensor, decided: Tensor, _: Tensor, at: float) -> Tensor:
-    return torch.where(hits / decided >= at, hits, 0.0)
-
-
-def _reaches_recall(hits: Tensor, _: Tensor, present: Tensor, at: float) -> Tensor:
-    return (hits / present >= at).double()
-
-
-CRITERIA = {"f1": _f1, "precision": _recall_at_precision, "recall": _reaches_recall}
-
-
-def _shrunk(ranked: _Ranked, decided: Tensor, shared: Tensor, pseudo: float) -> Tensor:
+def _shrunk(ranked: SortedScores, decided: Tensor, shared: Tensor, pseudo: float) -> Tensor:
     """How many to decide: between the class's own optimum and what the shared threshold decides of the class."""
-    by_shared = ranked.known - torch.searchsorted(ranked.ordered, shared)[:, 0]
+    by_shared = ranked.at_least(shared)[:, 0]
     weight = ranked.present / (ranked.present + pseudo)
     return (decided.clamp(min=NONE) ** weight * by_shared.clamp(min=NONE) ** (1 - weight)).round().long()
-
-
-def _nearest_cut(ranked: _Ranked, wanted: Tensor) -> Tensor:
-    """(rows,), how many entries the cut decides that is nearest to `wanted`; ties cannot be parted."""
-    last = (ranked.known - wanted).clamp(max=ranked.ordered.shape[1] - 1)[:, None]
-    score = ranked.ordered.gather(1, last)
-    with_ties = ranked.known - torch.searchsorted(ranked.ordered, score)[:, 0]
-    without = (ranked.known - torch.searchsorted(ranked.ordered, score, right=True)[:, 0]).clamp(min=0)
-    nearest = torch.where(with_ties - wanted <= wanted - without, with_ties, without)
-    return torch.where(wanted > 0, nearest, 0)
-
-
-def _threshold(ranked: _Ranked, decided: Tensor, dtype: torch.dtype) -> Tensor:
-    """(rows,), the score halfway between the lowest decided entry and the next below, in the type of the scores."""
-    last, ordered = (ranked.known - decided)[:, None], ranked.ordered
-    at = ordered.gather(1, last.clamp(max=ordered.shape[1] - 1)).to(dtype)
-    below = torch.where(last > 0, ordered.gather(1, (last - 1).clamp(min=0)), -torch.inf).to(dtype)
-    halfway = at / 2 + below / 2
-    exact = (halfway > below) & (halfway <= at)  # not so between neighbouring numbers, nor where nothing is below
-    return torch.where(decided > 0, torch.where(exact, halfway, at)[:, 0], torch.inf)
 
 
 def _counts_at(thresholds: Tensor | float, scores: Tensor, targets: Tensor, samples: Tensor) -> ConfusionCounts:
@@ -378,42 +290,7 @@ def _macro_f1(counts: Iterable[ConfusionCounts]) -> float:
     return float(mean_decisions_of(_sum(counts)).f1)
 
 
-def _stratified_folds(targets: Tensor, folds: int, seed: int) -> Tensor:
-    """(N,), the fold of each item: each class's positives dealt out evenly, those of the rarest class first.
-
-    The classes go one after the other, because where the next one's positives go depends on where those of the
-    rarer ones went; nothing else is a loop.
-    """
-    shuffled = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
-    fold, size = torch.full((len(shuffled),), -1), torch.zeros(folds, dtype=torch.long)
-    for members in (*_members(targets, shuffled.argsort()), torch.arange(len(fold))):
-        left = members[fold[members] < 0]
-        if len(left):
-            dealt = torch.bincount(fold[members] + 1, minlength=folds + 1)[1:]
-            fold[left] = _deal(dealt, size, len(left))
-            size += torch.bincount(fold[left], minlength=folds)
-    result = torch.empty_like(fold)
-    result[shuffled] = fold
-    return result
-
-
-def _members(targets: Tensor, place: Tensor) -> tuple[Tensor, ...]:
-    """The places of each class's positives in rising order, those of the rarest class first."""
-    pairs, classes = [torch.zeros(0, 2, dtype=torch.long)], 0
-    for (rows,) in class_blocks(targets):
-        pairs.append((rows > 0).nonzero().cpu() + torch.tensor([classes, 0]))
-        classes += len(rows)
-    number, sample = torch.cat(pairs).T
-    count = torch.bincount(number, minlength=classes)
-    order = count.argsort(stable=True)
-    keys = order.argsort()[number] * len(place) + place[sample]
-    members: Tensor = keys.sort().values % max(len(place), 1)
-    return torch.split(members, count[order].tolist())
-
-
-def _deal(dealt: Tensor, size: Tensor, number: int) -> Tensor:
-    """(number,) folds, each time one that has the fewest so far and, of those, one that is smallest."""
-    smallest_first = size.argsort(stable=True)
-    level = dealt[smallest_first][:, None] + torch.arange(number)
-    places = level.flatten().argsort(stable=True)[:number]
-    return smallest_first[places // number]
+def _folds(targets: Tensor, folds: int, seed: int) -> Tensor:
+    """(N,), the fold of each item, in a random order within what stratification asks for."""
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed)).numpy()
+    return torch.from_numpy(stratified_parts((targets > 0).cpu().numpy(), [1 / folds] * folds, order))

@@ -1,32 +1,33 @@
 """From finished runs to results: one row per run and class, the leaderboard, the differences, the verdict."""
 
 import io
-import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 
-from rarecall import __version__, metrics, statistics
+from rarecall import metrics, statistics
 from rarecall.audit import Audit
 from rarecall.errors import StudyError, listing
-from rarecall.files import write_bytes, write_text
+from rarecall.files import write_bytes
 from rarecall.labels import UNKNOWN, count, measured_groups, tiers
 from rarecall.statistics import Comparison, Contender, Interval, mean_and_deviation
-from rarecall.studies.folder import STUDY
 from rarecall.studies.runner import Study
-from rarecall.studies.runs import Run, total_seconds
-from rarecall.studies.verdict import figure_of, verdict
+from rarecall.studies.runs import Job, Run, total_seconds
+from rarecall.studies.summary import Curve, Difference, Entry, NotFound, OverSeeds, RateSearch, Spread, Summary
+from rarecall.studies.verdict import figure_of, how_chosen, verdict
 
-SUMMARY_FORMAT = 1
+ROWS = "results.parquet"
+COLUMNS = (
+    "loss", "rate", "seed", "tuned", "common", "epoch", "class", "tier", "positives_train", "positives_test",
+    "unknown_test", "ap", "precision", "recall", "f1", "threshold",
+)  # fmt: skip
 NOT_FOUND = 0.10
-_KEYS = {
-    "format", "rarecall", "torch", "command", "seeds", "losses", "protocol", "backbone", "rates", "curves",
-    "counted_classes", "tuned", "common", "not_found", "not_measured", "notes", "seconds", "data", "verdict",
-}  # fmt: skip
+Groups = Mapping[str, np.ndarray]
+Runs = dict[str, list[Run]]  # of each loss, one for each seed
 
 
 @dataclass(frozen=True)
@@ -39,81 +40,89 @@ class Results:
     """
 
     rows: pl.DataFrame
-    summary: dict[str, Any]
+    summary: Summary
 
     def write(self, out: Path) -> None:
         """Write results.parquet and summary.json, each in one step."""
         buffer = io.BytesIO()
         self.rows.write_parquet(buffer)
-        write_bytes(out / "results.parquet", buffer.getvalue())
-        write_text(out / "summary.json", json.dumps(self.summary, indent=1, allow_nan=False))
+        write_bytes(out / ROWS, buffer.getvalue())
+        self.summary.write(out)
 
     @classmethod
     def read(cls, out: Path) -> "Results":
         """Read the results of a finished study.
 
         Raises:
-            StudyError: the folder holds no finished study, or one of a later version.
+            StudyError: the folder holds no finished study, or one that is damaged or of an earlier or a later form.
         """
-        STUDY.read_identity(out)
+        summary = Summary.read(out)
         try:
-            summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-            rows = pl.read_parquet(out / "results.parquet")
-        except (OSError, ValueError, pl.exceptions.PolarsError):
-            raise StudyError(f"{out}: the study is not finished or its results are damaged: run it again") from None
-        if not isinstance(summary, dict) or not summary.keys() >= _KEYS:
-            raise StudyError(f"{out / 'summary.json'}: its results are damaged: run the study again")
-        if summary["format"] > SUMMARY_FORMAT:
-            raise StudyError(f"{out}: written by a later rarecall, {summary.get('rarecall')}: upgrade to read it")
+            rows = pl.read_parquet(out / ROWS)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            first = str(error).partition("\n")[0]
+            raise StudyError(f"{out / ROWS}: is damaged or missing ({first}): run the study again") from None
+        if lacking := [name for name in COLUMNS if name not in rows.columns]:
+            raise StudyError(f"{out / ROWS}: is damaged: lacks {listing(lacking)}: run the study again")
         return cls(rows, summary)
 
 
-def collect(study: Study, facts: Audit, command: str, notes: list[str]) -> Results:
-    """Compute the results of a study."""
+def collect(study: Study, audit: Audit, *, command: str, train_command: str, notes: list[str]) -> Results:
+    """Compute the results of a study.
+
+    Args:
+        study: whose runs are all finished.
+        audit: of its data.
+        command: that made it, for the record.
+        train_command: that trains its winner.
+        notes: what a reader should know.
+    """
     rows = pl.concat([_run_rows(study, run) for run in study.runs.values()])
     rows = rows.sort("loss", "rate", "seed", maintain_order=True)
     targets = _targets(study)
     groups = measured_groups(targets.numpy(), _train_positives(study))
-    losses = study.plan.losses
-    settings = {
-        "tuned": {loss: study.tuned(loss) for loss in losses},
-        "common": {loss: study.common(loss) for loss in losses},
-    }
-    differences = statistics.differences_to_best(
-        {name: {loss: [run.scores for run in runs] for loss, runs in own.items()} for name, own in settings.items()},
-        targets,
-        groups,
+    tuned, common = _leaderboards(study, targets, groups)
+    summary = Summary(
+        torch=torch.__version__,
+        command=command,
+        train_command=train_command,
+        seeds=study.plan.seeds,
+        losses=list(study.plan.losses),
+        protocol=study.plan.protocol,
+        backbone=study.backbone,
+        rates=_rates(study),
+        curves={loss: [_curve(run) for run in study.tuned(loss)] for loss in study.plan.losses},
+        counted_classes={group: len(members) for group, members in groups.items()},
+        tuned=tuned.entries,
+        common=common.entries,
+        not_found=_not_found(rows, len(targets)),
+        not_measured=_not_measured(study),
+        notes=[*notes, *how_chosen(study.plan.protocol), *_diverged(study)],
+        seconds={part: round(value, 2) for part, value in total_seconds(list(study.runs.values())).items()},
+        data=audit,
     )
-    figures = {
-        name: {loss: [_figures(run, targets, groups) for run in runs] for loss, runs in own.items()}
-        for name, own in settings.items()
+    return Results(rows, summary.model_copy(update={"verdict": verdict(summary, tuned.over_seeds)}))
+
+
+@dataclass(frozen=True)
+class _Leaderboard:
+    entries: list[Entry]
+    over_seeds: dict[str, Comparison]
+
+
+def _leaderboards(study: Study, targets: torch.Tensor, groups: Groups) -> tuple[_Leaderboard, _Leaderboard]:
+    """Each loss at its own rate, and all at the common one; a run that stands in both is measured once."""
+    losses = study.plan.losses
+    settings = ({loss: study.tuned(loss) for loss in losses}, {loss: study.common(loss) for loss in losses})
+    runs = {run.job: run for own in settings for several in own.values() for run in several}
+    figures = {job: metrics.summarise(run.scores, targets, run.thresholds, groups) for job, run in runs.items()}
+    scores = {
+        str(place): {loss: [run.scores for run in runs] for loss, runs in own.items()}
+        for place, own in enumerate(settings)
     }
-    over_seeds = {name: _over_seeds(own, groups) for name, own in figures.items()}
-    leaderboards = {
-        name: _leaderboard(own, figures[name], differences[name], over_seeds[name]) for name, own in settings.items()
-    }
-    summary = {
-        "format": SUMMARY_FORMAT,
-        "rarecall": __version__,
-        "torch": torch.__version__,
-        "command": command,
-        "seeds": study.plan.seeds,
-        "losses": list(study.plan.losses),
-        "protocol": study.plan.protocol.model_dump(mode="json"),
-        "backbone": study.backbone,
-        "rates": _rates(study),
-        "curves": {loss: [_curve(run) for run in study.tuned(loss)] for loss in study.plan.losses},
-        "counted_classes": {group: len(members) for group, members in groups.items()},
-        "tuned": leaderboards["tuned"],
-        "common": leaderboards["common"],
-        "not_found": _not_found(rows, len(targets)),
-        "not_measured": _not_measured(study),
-        "notes": notes + _diverged(study),
-        "seconds": {part: round(value, 2) for part, value in total_seconds(list(study.runs.values())).items()},
-        "data": facts.as_dict(),
-    }
-    summary["verdict"] = verdict(summary, over_seeds["tuned"])
-    return Results(rows, summary)
+    differences = statistics.differences_to_best(scores, targets, groups)
+    tuned, common = (_leaderboard(own, figures, differences[str(place)], groups) for place, own in enumerate(settings))
+    return tuned, common
 
 
 def _targets(study: Study) -> torch.Tensor:
@@ -155,11 +164,28 @@ def _run_rows(study: Study, run: Run) -> pl.DataFrame:
     )
 
 
-def _figures(run: Run, targets: torch.Tensor, groups: dict[str, np.ndarray]) -> dict[str, float]:
-    return metrics.summarise(run.scores, targets, run.thresholds, groups)
+def _leaderboard(
+    runs: Runs, figures: Mapping[Job, dict[str, float]], differences: dict[str, dict[str, Interval]], groups: Groups
+) -> _Leaderboard:
+    """One entry for each loss, the best mAP@class first."""
+    of_loss = {loss: [figures[run.job] for run in own] for loss, own in runs.items()}
+    over_seeds = _over_seeds(of_loss, groups)
+    entries = [
+        Entry(
+            loss=loss,
+            rate=own[0].job.rate,
+            epochs=[run.epoch for run in own],
+            figures={name: _spread([value[name] for value in of_loss[loss]]) for name in of_loss[loss][0]},
+            to_best={group: _difference(found[loss]) for group, found in differences.items()},
+            over_seeds={group: _tested(loss, comparison) for group, comparison in over_seeds.items()},
+            validation=_percent(mean_and_deviation([run.validation for run in own])[0]),
+        )
+        for loss, own in runs.items()
+    ]
+    return _Leaderboard(sorted(entries, key=lambda entry: -entry.figures["map_class"].mean), over_seeds)
 
 
-def _over_seeds(figures: dict[str, list[dict[str, float]]], groups: dict[str, np.ndarray]) -> dict[str, Comparison]:
+def _over_seeds(figures: dict[str, list[dict[str, float]]], groups: Groups) -> dict[str, Comparison]:
     """For each group of classes, the losses compared over seeds by their mAP there, in percent."""
     return {
         group: statistics.compare(
@@ -169,41 +195,21 @@ def _over_seeds(figures: dict[str, list[dict[str, float]]], groups: dict[str, np
     }
 
 
-def _leaderboard(
-    runs: dict[str, list[Run]],
-    figures: dict[str, list[dict[str, float]]],
-    differences: dict[str, dict[str, Interval]],
-    over_seeds: dict[str, Comparison],
-) -> list[dict[str, Any]]:
-    """One entry per loss, the best mAP@class first; figures in percent."""
-    entries = [
-        {
-            "loss": loss,
-            "rate": own[0].job.rate,
-            "epochs": [run.epoch for run in own],
-            "figures": {name: _spread([value[name] for value in figures[loss]]) for name in figures[loss][0]},
-            "to_best": {
-                group: {key: _percent(value) for key, value in asdict(of_loss[loss]).items()}
-                for group, of_loss in differences.items()
-            },
-            "over_seeds": {
-                group: next((_tested(other) for other in comparison.others if other.name == loss), None)
-                for group, comparison in over_seeds.items()
-            },
-            "validation": _percent(mean_and_deviation([run.validation for run in own])[0]),
-        }
-        for loss, own in runs.items()
-    ]
-    return sorted(entries, key=lambda entry: -entry["figures"]["map_class"]["mean"])
-
-
-def _spread(values: list[float]) -> dict[str, float | None]:
+def _spread(values: list[float]) -> Spread:
     mean, deviation = mean_and_deviation(values)
-    return {"mean": _percent(mean), "sd": _percent(deviation)}
+    return Spread(mean=round(100 * mean, 3), sd=_percent(deviation))
 
 
-def _tested(other: Contender) -> dict[str, Any]:
-    """The paired tests over seeds of one loss against the best; points of mAP, null where nothing can be said."""
+def _difference(found: Interval) -> Difference:
+    return Difference(**{name: round(100 * getattr(found, name), 3) for name in ("mean", "low", "high")})
+
+
+def _tested(loss: str, comparison: Comparison) -> OverSeeds | None:
+    """The paired tests over seeds of a loss against the best; None of the best itself."""
+    return next((_of_tests(other) for other in comparison.others if other.name == loss), None)
+
+
+def _of_tests(other: Contender) -> OverSeeds:
     numbers = {
         "difference": other.difference,
         "sd": other.difference_deviation,
@@ -215,21 +221,20 @@ def _tested(other: Contender) -> dict[str, Any]:
         "hedges_g": other.effect,
     }
     known = {name: round(value, 6) if np.isfinite(value) else None for name, value in numbers.items()}
-    return {**known, "seeds_needed": other.seeds_needed}
+    return OverSeeds(**known, seeds_needed=other.seeds_needed)
 
 
-def _rates(study: Study) -> dict[str, Any]:
-    """For each loss, the validation mAP@class of each rate with the first seed, and the rate chosen."""
+def _rates(study: Study) -> dict[str, RateSearch]:
     return {
-        loss: {
-            "validation": {f"{rate:g}": _percent(run.validation) for rate, run in study.search(loss).items()},
-            "chosen": study.chosen[loss],
-        }
+        loss: RateSearch(
+            validation={f"{rate:g}": _percent(run.validation) for rate, run in study.search(loss).items()},
+            chosen=study.chosen[loss],
+        )
         for loss in study.plan.losses
     }
 
 
-def _not_found(rows: pl.DataFrame, test_items: int) -> list[dict[str, Any]]:
+def _not_found(rows: pl.DataFrame, test_items: int) -> list[NotFound]:
     """Classes that no loss finds: mean AP less than a tenth of the way from chance to 1, with every loss.
 
     Chance is the AP of a random order of many items: the share of positives among the known test labels.
@@ -245,8 +250,10 @@ def _not_found(rows: pl.DataFrame, test_items: int) -> list[dict[str, Any]]:
         .agg(pl.col("ap").max().alias("best_ap"), *facts)
         .filter(pl.col("best_ap") < pl.col("chance") + NOT_FOUND * (1 - pl.col("chance")))
         .sort("positives_train", maintain_order=True)
+        .rename({"class": "name"})
+        .with_columns((pl.col("best_ap", "chance") * 100).round(3))
     )
-    return [{**row, "best_ap": _percent(row["best_ap"]), "chance": _percent(row["chance"])} for row in best.to_dicts()]
+    return [NotFound(**row) for row in best.to_dicts()]
 
 
 def _not_measured(study: Study) -> list[str]:
@@ -254,12 +261,11 @@ def _not_measured(study: Study) -> list[str]:
     return [str(name) for name, quiet in zip(study.table.names, silent, strict=True) if quiet]
 
 
-def _curve(run: Run) -> dict[str, list[float]]:
-    """Training loss and validation mAP@class (percent) of each epoch."""
-    return {
-        "train_loss": [round(value, 6) for value in run.train_loss.tolist()],
-        "val_map": [round(100 * value, 3) for value in run.val_map.tolist()],
-    }
+def _curve(run: Run) -> Curve:
+    return Curve(
+        train_loss=[round(value, 6) for value in run.train_loss.tolist()],
+        val_map=[round(100 * value, 3) for value in run.val_map.tolist()],
+    )
 
 
 def _diverged(study: Study) -> list[str]:

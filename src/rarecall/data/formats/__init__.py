@@ -7,6 +7,7 @@ import csv
 import inspect
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -48,6 +49,9 @@ from rarecall.errors import DataError, OptionError, unknown_name
 csv.field_size_limit(2**31 - 1)  # for all readers, here and in `storage`: a long note is no damage
 
 
+GROUP = "group"  # the option of a format whose columns are classes unless they are named
+
+
 class Format(Protocol):
     """What a format module has."""
 
@@ -72,8 +76,8 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def read(spec: str, **options: Any) -> LabelTable:
-    """Read `path`, whose format is recognised, or `format:path`."""
+def read(spec: str, *, group: str | None = None, **options: Any) -> LabelTable:
+    """Read `path`, whose format is recognised, or `format:path`; `group` names the column that keeps rows together."""
     if not spec.strip():
         raise DataError("DATA is empty: give a path, or the built-in 'digits'")
     name, colon, rest = spec.partition(":")
@@ -88,7 +92,12 @@ def read(spec: str, **options: Any) -> LabelTable:
     for option in options:
         if option not in known:
             raise OptionError(f"format {form.NAME}: {unknown_name('option', option, known)}")
-    return form.read(path, **{option: _as(known[option], option, value) for option, value in options.items()})
+    options = {option: _as(known[option], option, value) for option, value in options.items()}
+    if group is None:
+        return form.read(path, **options)
+    if GROUP in known:
+        return form.read(path, group=group, **options)
+    return replace(form.read(path, **options), group=group)
 
 
 def _as(kind: Any, option: str, value: Any) -> Any:

@@ -11,13 +11,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rarecall.data.columns import ITEM_NAMES, SPLIT_NAMES, TAG_NAMES, find
+from rarecall.data.identities import looks_like_identity
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError, OptionError, listing, unknown_name
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN
 
-ITEM_NAMES = ("image", "file", "filename", "file_name", "filepath", "path", "item", "id", "image_id", "name")
-TAG_NAMES = ("tags", "labels", "attributes", "classes", "label", "tag")
-SPLIT_NAMES = ("split", "subset", "partition")
 SEPARATORS = ("|", ";", ",")
 VALUES = {
     "1": PRESENT, "1.0": PRESENT, "true": PRESENT,
@@ -43,6 +42,7 @@ class Options:
     unlisted: str = "absent"
     ignore: str | Sequence[str] | None = None
     images: str | None = None
+    group: str | None = None
 
 
 def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -66,9 +66,11 @@ def image_table(
     everything = (
         pl.concat(list(frames.values()), how="vertical_relaxed") if len(frames) > 1 else frames[next(iter(frames))]
     )
-    ignored = _ignored(options.ignore, columns, where)
-    columns = [column for column in columns if column not in ignored]
+    beside = left_out(options, columns, where)
+    columns = [column for column in columns if column not in beside]
     items = _known_column(options.image_column, columns, where) or find(columns, ITEM_NAMES)
+    if items is None and options.group is not None and find([options.group], ITEM_NAMES):
+        raise DataError(f"{where}: {options.group!r} is the group: name the column of the images with --image-column")
     items = items or next((column for column in columns if not looks_like_labels(everything[column])), None)
     if items is None:
         raise DataError(f"{where}: no column names the images: name it with --image-column")
@@ -79,7 +81,7 @@ def image_table(
     tags = _known_column(options.tags_column, columns, where) or find_tags(everything, rest, where)
     if tags is not None:
         names, labels = tags_column(everything[tags], options.blank, options.unlisted, options.separator, where)
-        ignored += [column for column in rest if column != tags]
+        beside += [column for column in rest if column != tags]
     else:
         names = rest
         labels = np.concatenate(
@@ -99,9 +101,20 @@ def image_table(
         ),
         source=f"{name}:{path}",
         root=Path(options.images).expanduser() if options.images else next(iter(frames)).parent,
-        columns={column.strip(): as_array(everything[column]) for column in ignored if _is_flat(everything[column])},
+        columns=further(everything, beside),
         notes=_item_notes(images),
+        group=group_of(options),
     )
+
+
+def further(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """What else is known of each row; lists and bytes are dropped."""
+    return {name.strip(): as_array(frame[name]) for name in names if _is_flat(frame[name])}
+
+
+def group_of(options: Options) -> str | None:
+    """The name of the group's column among those of `further`."""
+    return None if options.group is None else options.group.strip()
 
 
 def as_array(column: pl.Series) -> np.ndarray:
@@ -137,6 +150,13 @@ def _item_notes(items: pl.Series) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def left_out(options: Options, columns: Sequence[str], where: str) -> list[str]:
+    """The columns that are said to be no classes: those that are ignored, and the group's."""
+    ignored = _ignored(options.ignore, columns, where)
+    group = _known_column(options.group, columns, where)
+    return ignored if group is None or group in ignored else [*ignored, group]
+
+
 def _ignored(names: str | Sequence[str] | None, columns: Sequence[str], where: str) -> list[str]:
     if isinstance(names, str):
         try:
@@ -164,12 +184,6 @@ def _known_column(name: str | None, columns: Sequence[str], where: str) -> str |
     return found
 
 
-def find(columns: Sequence[str], known: Sequence[str]) -> str | None:
-    """The first column with one of the known names, whatever its case."""
-    folded = {column.strip().lower(): column for column in columns}
-    return next((folded[name] for name in known if name in folded), None)
-
-
 def parts(frame: pl.DataFrame, column: str | None, where: str, first_row: int) -> np.ndarray:
     """The part of each row; everything is train without a split column."""
     if column is None:
@@ -194,10 +208,17 @@ def class_columns(frame: pl.DataFrame, columns: Sequence[str], blank: str, where
             place, value = f'{where} row {row + first_row}, column "{_shown(column)}"', _shown(frame[column][row])
             raise DataError(
                 f"{place}: {value} is not 1, 0, -1 or blank: if the column is no class, leave it out with "
-                f"--option ignore={_shown(column)}"
+                f"--option ignore={_shown(column)}{_or_group_by(frame[column])}"
             )
         labels[:, position] = values.to_numpy()
     return labels
+
+
+def _or_group_by(column: pl.Series) -> str:
+    """What else can be done with a column that looks like what several rows belong to."""
+    if not _is_flat(column) or not looks_like_identity(column.name, as_array(column)):
+        return ""
+    return f", or keep the rows of each of its values in one part with --group {_shown(column.name)}"
 
 
 def _label_codes(column: pl.Series, blank: int) -> pl.Series:

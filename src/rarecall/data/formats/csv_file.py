@@ -34,6 +34,7 @@ def read(
     unlisted: str = "absent",
     ignore: str | Sequence[str] | None = None,
     images: str | None = None,
+    group: str | None = None,
 ) -> LabelTable:
     """Read it.
 
@@ -49,9 +50,10 @@ def read(
         ignore: columns that are no classes, separated by commas; they become the table's `columns`, as
             do those beside a column of tags.
         images: the folder that image paths are relative to; default: the folder of the CSV.
+        group: the column whose values stay together in one part; it is no class.
     """
     options = _columns.Options(
-        image_column, tags_column, split_column, separator, blank, unlisted, ignore, images
+        image_column, tags_column, split_column, separator, blank, unlisted, ignore, images, group
     )  # fmt: skip
     files = [path] if path.is_file() else _files(path)
     if not files:

@@ -1,10 +1,13 @@
 """Precomputed features with labels: an .npz of arrays, or a Parquet file with an embedding column."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from rarecall.data.columns import ITEM_NAMES, SPLIT_NAMES, find
 from rarecall.data.formats import _columns
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError, OptionError, listing
@@ -12,6 +15,7 @@ from rarecall.errors import DataError, OptionError, listing
 NAME = "features"
 FEATURE_NAMES = ("features", "embeddings", "embedding", "x")
 LABEL_NAMES = ("labels", "targets", "y")
+KINDS = "biufUmM"  # of the arrays that become columns
 
 
 def recognises(path: Path) -> bool:
@@ -25,24 +29,37 @@ def recognises(path: Path) -> bool:
         return True  # reading it says what is wrong
 
 
-def read(path: Path, *, blank: str | None = None, unlisted: str | None = None) -> LabelTable:
+def read(
+    path: Path,
+    *,
+    blank: str | None = None,
+    unlisted: str | None = None,
+    ignore: str | Sequence[str] | None = None,
+    group: str | None = None,
+) -> LabelTable:
     """Read it.
 
     An .npz holds `features` (N, D) and `labels` (N, C) of 1, 0 and -1, and may hold `names` (C), `items` (N)
-    and `split` (N). A Parquet file holds one list column of numbers, class columns or a column of tags, and
-    may hold an item column and a split column.
+    and `split` (N); other arrays of an entry for each row become the table's `columns`. A Parquet file holds one list
+    column of numbers, class columns or a column of tags, and may hold an item column and a split column.
 
     Args:
         path: the file.
         blank: what a missing value of Parquet means in a class column, or in place of a row's tags: `unknown`
             (default) or `absent`.
         unlisted: what a tag that a row does not list means in Parquet: `absent` (default) or `unknown`.
+        ignore: columns of Parquet that are no classes, separated by commas; they become the table's `columns`, as
+            do those beside a column of tags.
+        group: the column, or array, whose values stay together in one part; it is no class.
     """
     if path.suffix.lower() != ".npz":
-        return _read_parquet(path, blank or "unknown", unlisted or "absent")
-    if blank or unlisted:
-        raise OptionError(f"{path}: blank and unlisted mean nothing in an .npz, whose labels are 1, 0 and -1")
-    return _read_npz(path)
+        options = _columns.Options(
+            blank=blank or "unknown", unlisted=unlisted or "absent", ignore=ignore, group=group
+        )  # fmt: skip
+        return _read_parquet(path, options)
+    if blank or unlisted or ignore:
+        raise OptionError(f"{path}: blank, unlisted and ignore mean nothing in an .npz, whose labels are 1, 0 and -1")
+    return replace(_read_npz(path), group=group)
 
 
 def read_features(path: Path) -> tuple[list[str], np.ndarray]:
@@ -53,7 +70,7 @@ def read_features(path: Path) -> tuple[list[str], np.ndarray]:
     """
     if path.suffix.lower() == ".npz":
         arrays = _arrays(path)
-        features = _numbers(_first(arrays, FEATURE_NAMES, path), path)
+        features = _numbers(_named(arrays, FEATURE_NAMES, path), path)
         return _listed(arrays, "items", [f"row {row}" for row in range(len(features))], path), features
     frame, vector = _frame(path)
     return _items(frame, path), _numbers(_stack(frame[vector], path), path)
@@ -63,7 +80,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         # By a stream: a path that turns out to be damaged would stay open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {key.lower(): archive[key] for key in archive.files}
+            arrays = {key: archive[key] for key in archive.files}
     except MemoryError:
         raise DataError(f"{path}: not readable as .npz: its arrays claim more than there is memory") from None
     except Exception as error:  # noqa: BLE001 - a damaged zip, what is packed in it and NumPy's header raise many kinds
@@ -76,16 +93,17 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 def _listed(arrays: dict[str, np.ndarray], key: str, default: list[str], path: Path) -> list[str]:
     """An array of names as texts, or what stands for it."""
-    if key not in arrays:
+    found = find(list(arrays), (key,))
+    if found is None:
         return default
-    if arrays[key].ndim != 1:
-        raise DataError(f"{path}: {key} {arrays[key].shape} must be a list of one name each")
-    return [str(one) for one in arrays[key].tolist()]
+    if arrays[found].ndim != 1:
+        raise DataError(f"{path}: {key} {arrays[found].shape} must be a list of one name each")
+    return [str(one) for one in arrays[found].tolist()]
 
 
 def _read_npz(path: Path) -> LabelTable:
     arrays = _arrays(path)
-    features, labels = (_first(arrays, names, path) for names in (FEATURE_NAMES, LABEL_NAMES))
+    features, labels = (_named(arrays, names, path) for names in (FEATURE_NAMES, LABEL_NAMES))
     if features.ndim != 2 or labels.ndim != 2 or len(features) != len(labels):
         raise DataError(f"{path}: features {features.shape} and labels {labels.shape} must be (N, D) and (N, C)")
     wrong = ~np.isin(labels, (-1, 0, 1))
@@ -98,7 +116,25 @@ def _read_npz(path: Path) -> LabelTable:
     split = np.array([_part(word, path) for word in _listed(arrays, "split", ["train"] * rows, path)])
     if (len(names), len(items), len(split)) != (classes, rows, rows):
         raise DataError(f"{path}: {len(names)} names, {len(items)} items, {len(split)} split for labels {labels.shape}")
-    return LabelTable(items, names, labels.astype(np.int8), split, f"{NAME}:{path}", None, _numbers(features, path))
+    return LabelTable(
+        items=items,
+        names=names,
+        labels=labels.astype(np.int8),
+        split=split,
+        source=f"{NAME}:{path}",
+        features=_numbers(features, path),
+        columns=_further(arrays, rows),
+    )
+
+
+def _further(arrays: dict[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
+    """What else there is an entry of for each row."""
+    used = {find(list(arrays), names) for names in (FEATURE_NAMES, LABEL_NAMES, ("names",), ("items",), ("split",))}
+    return {
+        key: array
+        for key, array in arrays.items()
+        if key not in used and array.shape == (rows,) and array.dtype.kind in KINDS
+    }
 
 
 def _frame(path: Path) -> tuple[pl.DataFrame, str]:
@@ -107,7 +143,7 @@ def _frame(path: Path) -> tuple[pl.DataFrame, str]:
     if frame.is_empty():
         raise DataError(f"{path}: no rows: expected one row per item")
     vectors = [name for name, kind in frame.schema.items() if _is_vector(name, kind)]
-    vector = _columns.find(vectors, FEATURE_NAMES) or (vectors[0] if len(vectors) == 1 else None)
+    vector = find(vectors, FEATURE_NAMES) or (vectors[0] if len(vectors) == 1 else None)
     if vector is None:
         found = f"the list columns {listing(vectors)}" if vectors else "no list column of numbers"
         hint = "name one of them 'embedding'" if vectors else "store each row's features as a list of floats"
@@ -115,32 +151,36 @@ def _frame(path: Path) -> tuple[pl.DataFrame, str]:
     return frame, vector
 
 
-def _read_parquet(path: Path, blank: str, unlisted: str) -> LabelTable:
+def _read_parquet(path: Path, options: _columns.Options) -> LabelTable:
     frame, vector = _frame(path)
-    items = _columns.find(frame.columns, _columns.ITEM_NAMES)
-    split = _columns.find(frame.columns, _columns.SPLIT_NAMES)
-    rest = [name for name in frame.columns if name not in (vector, items, split)]
+    beside = _columns.left_out(options, frame.columns, str(path))
+    columns = [name for name in frame.columns if name not in beside]
+    items, split = find(columns, ITEM_NAMES), find(columns, SPLIT_NAMES)
+    rest = [name for name in columns if name not in (vector, items, split)]
     if not rest:
         raise DataError(f"{path}: no class column beside {vector!r}: add one column per class, or one of tags")
     tags = _columns.find_tags(frame, rest, str(path))
     if tags is not None:
-        names, labels = _columns.tags_column(frame[tags], blank, unlisted, None, str(path))
+        names, labels = _columns.tags_column(frame[tags], options.blank, options.unlisted, None, str(path))
+        beside += [name for name in rest if name != tags]
     else:
-        names, labels = rest, _columns.class_columns(frame, rest, blank, str(path), 1)
+        names, labels = rest, _columns.class_columns(frame, rest, options.blank, str(path), 1)
     return LabelTable(
-        items=_items(frame, path),
+        items=_items(frame.select(columns), path),
         names=names,
         labels=labels,
         split=_columns.parts(frame, split, str(path), 1),
         source=f"{NAME}:{path}",
         features=_numbers(_stack(frame[vector], path), path),
+        columns=_columns.further(frame, beside),
+        group=_columns.group_of(options),
     )
 
 
 def _items(frame: pl.DataFrame, path: Path) -> list[str]:
     """What each row is called: what the column of items says, or its number."""
     numbers = pl.Series([f"row {row + 1}" for row in range(len(frame))])
-    named = _columns.find(frame.columns, _columns.ITEM_NAMES)
+    named = find(frame.columns, ITEM_NAMES)
     if named is None:
         return numbers.to_list()
     return _columns.texts(frame[named], str(path), "names of items: store texts").fill_null(numbers).to_list()
@@ -179,11 +219,12 @@ def _numbers(features: np.ndarray, path: Path) -> np.ndarray:
     return numbers
 
 
-def _first(arrays: dict[str, np.ndarray], names: tuple[str, ...], path: Path) -> np.ndarray:
-    for name in names:
-        if name in arrays:
-            return arrays[name]
-    raise DataError(f"{path}: no array {names[0]!r}: it holds {listing(sorted(arrays)) or 'nothing'}")
+def _named(arrays: dict[str, np.ndarray], names: tuple[str, ...], path: Path) -> np.ndarray:
+    """The array with the first of some names."""
+    found = find(list(arrays), names)
+    if found is None:
+        raise DataError(f"{path}: no array {names[0]!r}: it holds {listing(sorted(arrays)) or 'nothing'}")
+    return arrays[found]
 
 
 def _part(word: str, path: Path) -> str:

@@ -105,8 +105,8 @@ def _load(source: _Source, rules: taxonomy.Taxonomy | None, file: Path) -> Label
     from rarecall.data import formats  # which has this module in its list
 
     if is_builtin(source.data):
-        for option in source.options:
-            raise OptionError(f"{source.data}: {unknown_name('option', option, ())}")
+        if source.options:
+            raise OptionError(f"{source.data}: {unknown_name('option', next(iter(source.options)), ())}")
         return digits()
     name, colon, rest = source.data.partition(":")
     if colon and name in formats.FORMATS:

@@ -25,6 +25,19 @@ constexpr float LOWEST = std::numeric_limits<float>::lowest();
 constexpr int64_t CHUNK = 1024;           // entries summed in single precision before they join a double
 constexpr int64_t WORTH_A_THREAD = 8192;  // entries
 
+// The cases that Python asks for by number. It holds them under the same names and takes no library with others.
+#define ENTRY_TERMS(X) \
+  X(CROSS_ENTROPY) X(FOCAL) X(ASYMMETRIC) X(HILL) X(SHIFTED_FOCAL) X(REBALANCED) X(GENERALIZED_ROBUST) X(ENTROPY) \
+  X(SELECTED) X(EXPECTED) X(SHIFTED)
+#define SET_SCORES(X) X(LINEAR) X(CIRCLE)
+#define SET_TERMS(X) X(MARGIN) X(SEPARATE) X(CONSTRAINED) X(SOFTMAX)
+#define ENUMERATOR(name) name,
+#define WORD(name) " " #name
+
+enum class EntryTerm : int32_t { ENTRY_TERMS(ENUMERATOR) };
+enum class SetScore : int32_t { SET_SCORES(ENUMERATOR) };
+enum class SetTerm : int32_t { SET_TERMS(ENUMERATOR) };
+
 // --- elementary functions, within 2 units in the last place ----------------------------------------------------
 
 INLINE float exponential(float x) {
@@ -713,9 +726,6 @@ void shares_of_positives(const float* logits, const float* targets, int64_t rows
   }
 }
 
-// What is made of a set's log-sum-exps: kinds of terms.
-enum Kind { MARGIN = 0, SEPARATE = 1, CONSTRAINED = 2, SOFTMAX = 3 };
-
 double softplus(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
@@ -724,14 +734,14 @@ struct Term {
   double value, n, p, second_n, second_p;
 };
 
-Term term_of(Kind kind, const float* o, double n, double p, double second_n, double second_p) {
+Term term_of(SetTerm kind, const float* o, double n, double p, double second_n, double second_p) {
   const double tn = o[0] * n, tp = o[1] * p;  // o: temperatures, bias, whether the second n and p take part
-  if (kind == MARGIN) {
+  if (kind == SetTerm::MARGIN) {
     const double slope = sigmoid(tn + tp + o[2]);
     return {softplus(tn + tp + o[2]), o[0] * slope, o[1] * slope, 0, 0};
   }
-  if (kind == SEPARATE) return {softplus(tn) + softplus(tp), o[0] * sigmoid(tn), o[1] * sigmoid(tp), 0, 0};
-  if (kind == SOFTMAX) {
+  if (kind == SetTerm::SEPARATE) return {softplus(tn) + softplus(tp), o[0] * sigmoid(tn), o[1] * sigmoid(tp), 0, 0};
+  if (kind == SetTerm::SOFTMAX) {
     const double most = n > p ? n : p, e = std::exp(n - most), f = std::exp(p - most);
     return {most + std::log(e + f), e / (e + f), f / (e + f), 0, 0};
   }
@@ -825,10 +835,15 @@ extern "C" {
 // The version of this file that the library was compiled from.
 const char* rarecall_source() { return RARECALL_SOURCE; }
 
+// The names of its cases in the order of their numbers, those of one enumeration a line.
+const char* rarecall_cases() {
+  return "EntryTerm" ENTRY_TERMS(WORD) "\nSetScore" SET_SCORES(WORD) "\nSetTerm" SET_TERMS(WORD);
+}
+
 // The weighted sum of one term per entry; its gradient too unless `gradient` is null. Each of the five options of the
 // classes, by the order of ClassOptions, is a row of columns or null.
 // `extras` is a number for each entry or null; `hard` says that no target is soft.
-double rarecall_pointwise(int32_t loss, const float* logits, const float* targets, int64_t rows, int64_t columns,
+double rarecall_pointwise(int32_t term, const float* logits, const float* targets, int64_t rows, int64_t columns,
                           const float* options, const float* const* classes, const float* row_weights,
                           const float* extras, int32_t hard, float present, float absent, float unknown, float soft,
                           float* gradient, int32_t threads) {
@@ -841,24 +856,25 @@ double rarecall_pointwise(int32_t loss, const float* logits, const float* target
   }
   const Problem problem = {logits, targets, rows,    columns, options, by_class ? filled : nullptr, row_weights, extras,
                            present, absent, unknown, soft,    gradient};
-  switch (loss) {
-    case 0: return all_rows<CrossEntropy>(problem, threads);
-    case 1: return all_powers<Focal>(problem, hard, threads, 0, 2);
-    case 2: return all_powers<Asymmetric>(problem, hard, threads, 0, 2);
-    case 3: return all_powers<Hill>(problem, hard, threads, 1, 1);
-    case 4: return all_powers<ShiftedFocal>(problem, hard, threads, 1, 1);
-    case 5: return all_powers<Rebalanced>(problem, hard, threads, 2, 1);
-    case 6: return options[5] == 1 ? all_rows<GeneralizedRobust<true>>(problem, threads)
-                                   : all_rows<GeneralizedRobust<false>>(problem, threads);
-    case 7: return all_rows<Entropy>(problem, threads);
-    case 8: return all_rows<Selected, true>(problem, threads);
-    case 9: return all_rows<Expected>(problem, threads);
-    case 10: return all_sides<Shifted>(problem, hard, threads);
-    default: return std::numeric_limits<double>::quiet_NaN();
+  switch (static_cast<EntryTerm>(term)) {
+    case EntryTerm::CROSS_ENTROPY: return all_rows<CrossEntropy>(problem, threads);
+    case EntryTerm::FOCAL: return all_powers<Focal>(problem, hard, threads, 0, 2);
+    case EntryTerm::ASYMMETRIC: return all_powers<Asymmetric>(problem, hard, threads, 0, 2);
+    case EntryTerm::HILL: return all_powers<Hill>(problem, hard, threads, 1, 1);
+    case EntryTerm::SHIFTED_FOCAL: return all_powers<ShiftedFocal>(problem, hard, threads, 1, 1);
+    case EntryTerm::REBALANCED: return all_powers<Rebalanced>(problem, hard, threads, 2, 1);
+    case EntryTerm::GENERALIZED_ROBUST:
+      return options[5] == 1 ? all_rows<GeneralizedRobust<true>>(problem, threads)
+                             : all_rows<GeneralizedRobust<false>>(problem, threads);
+    case EntryTerm::ENTROPY: return all_rows<Entropy>(problem, threads);
+    case EntryTerm::SELECTED: return all_rows<Selected, true>(problem, threads);
+    case EntryTerm::EXPECTED: return all_rows<Expected>(problem, threads);
+    case EntryTerm::SHIFTED: return all_sides<Shifted>(problem, hard, threads);
   }
+  return std::numeric_limits<double>::quiet_NaN();
 }
 
-// A loss over rows, columns or both: what `kind` makes of the log-sum-exps of each set's negatives and positives.
+// A loss over rows, columns or both: what the SetTerm `kind` makes of the log-sum-exps of each set's negatives and positives.
 //
 // options: factors of negatives and positives for the first pair and for the second (if `pairs` is 2), or gamma and
 // margin of the circle loss; then temperatures, bias, and whether the second negatives and positives take part.
@@ -870,13 +886,15 @@ double rarecall_ranking(int32_t kind, int32_t score, int32_t pairs, const float*
                         int32_t by_column, int32_t needs_positive, double weight, float* lse, float* down,
                         int32_t threads) {
   const int64_t from_columns = by_row ? rows : 0, sets = sets_of(rows, columns, bucket, by_row, by_column);
+  const SetTerm term_kind = static_cast<SetTerm>(kind);
+  const bool linear = static_cast<SetScore>(score) == SetScore::LINEAR, softmax = term_kind == SetTerm::SOFTMAX;
   for (int k = 0; k < pairs; ++k) {
     const Pairs one = pairs_of(logits, targets, rows, columns, bucket, options + 2 * k, by_row, by_column, lse + 2 * k * sets);
-    score == 0 ? all_lse<Linear>(one, threads) : all_lse<Circle>(one, threads);
+    linear ? all_lse<Linear>(one, threads) : all_lse<Circle>(one, threads);
   }
   const float *n = lse, *p = lse + sets, *second_n = pairs > 1 ? lse + 2 * sets : n, *second_p = pairs > 1 ? second_n + sets : p;
   std::vector<double> weights, weighted;
-  if (kind == SOFTMAX) {
+  if (softmax) {
     weights.assign(sets, 0.0);
     weighted.assign(sets, 0.0);
     shares_of_positives(logits, targets, rows, columns, by_row, by_column, weights.data(), weighted.data(),
@@ -896,8 +914,8 @@ double rarecall_ranking(int32_t kind, int32_t score, int32_t pairs, const float*
     for (int64_t i = first; i < last; ++i) {
       const int64_t number = counted[(i - first) / length];
       const double each = weight != 0 ? weight : number ? 1.0 / number / means : 0.0;
-      Term term = counts(i) ? term_of(static_cast<Kind>(kind), options + 4, n[i], p[i], second_n[i], second_p[i]) : Term{};
-      if (kind == SOFTMAX && counts(i)) term.value -= weighted[i] / weights[i];
+      Term term = counts(i) ? term_of(term_kind, options + 4, n[i], p[i], second_n[i], second_p[i]) : Term{};
+      if (softmax && counts(i)) term.value -= weighted[i] / weights[i];
       value += each * term.value;
       down[i] = each * term.n;
       down[sets + i] = each * term.p;
@@ -905,7 +923,7 @@ double rarecall_ranking(int32_t kind, int32_t score, int32_t pairs, const float*
         down[2 * sets + i] = each * term.second_n;
         down[3 * sets + i] = each * term.second_p;
       }
-      if (kind == SOFTMAX) down[2 * sets + i] = weights[i] > 0 ? each / weights[i] : 0.0;  // to y z, behind the two
+      if (softmax) down[2 * sets + i] = weights[i] > 0 ? each / weights[i] : 0.0;  // to y z, behind the two
     }
   }
   return value;
@@ -915,18 +933,19 @@ void rarecall_ranking_gradient(int32_t kind, int32_t score, int32_t pairs, const
                                int64_t rows, int64_t columns, int64_t bucket, const float* options, int32_t by_row,
                                int32_t by_column, float* lse, float* down, float* gradient, int32_t threads) {
   const int64_t from_columns = by_row ? rows : 0, sets = sets_of(rows, columns, bucket, by_row, by_column);
+  const bool linear = static_cast<SetScore>(score) == SetScore::LINEAR;
   for (int k = 0; k < pairs; ++k) {
     const int64_t place = 2 * k * sets;
     const Pairs one = pairs_of(logits, targets, rows, columns, bucket, options + 2 * k, by_row, by_column, lse + place);
     const Pairs in = pairs_of(logits, targets, rows, columns, bucket, options + 2 * k, by_row, by_column, down + place);
     if (k > 0)
-      score == 0 ? all_gradients<Linear, true>(one, in, gradient, threads)
-                 : all_gradients<Circle, true>(one, in, gradient, threads);
+      linear ? all_gradients<Linear, true>(one, in, gradient, threads)
+             : all_gradients<Circle, true>(one, in, gradient, threads);
     else
-      score == 0 ? all_gradients<Linear, false>(one, in, gradient, threads)
-                 : all_gradients<Circle, false>(one, in, gradient, threads);
+      linear ? all_gradients<Linear, false>(one, in, gradient, threads)
+             : all_gradients<Circle, false>(one, in, gradient, threads);
   }
-  if (kind != SOFTMAX) return;
+  if (static_cast<SetTerm>(kind) != SetTerm::SOFTMAX) return;
 #pragma omp parallel for schedule(static) num_threads(threads) if (rows * columns > WORTH_A_THREAD)
   for (int64_t row = 0; row < rows; ++row) {
     const float* y = targets + row * columns;
