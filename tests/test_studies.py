@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,10 +15,11 @@ import torch
 from rarecall import data, folders, losses, metrics, statistics, studies
 from rarecall.audit import audit
 from rarecall.errors import DataError, OptionError, StudyError
+from rarecall.listener import Listener
+from rarecall.preparation import Prepared, divide, prepare
 from rarecall.studies import folder, runs
 from rarecall.studies.heads import train_head
 from rarecall.studies.results import Results
-from rarecall.studies.runner import as_parts
 from rarecall.studies.runs import Job
 from rarecall.studies.verdict import verdict
 
@@ -25,21 +27,32 @@ QUICK = {"hidden": 8, "dropout": 0.2, "epochs": 4, "batch_size": 16}
 
 
 @pytest.fixture
-def table(table_file: Path) -> data.LabelTable:
-    """A small feature table with a complete split."""
-    return data.complete_split(data.load(str(table_file)))[0]
+def prepared(table_file: Path) -> Prepared:
+    """A small feature table, prepared."""
+    return prepare(divide(data.load(str(table_file))), Listener())
 
 
-def plan_for(table: data.LabelTable, wanted: str = "bce,two-way", seeds: int = 2, **changes: object) -> studies.Plan:
+@pytest.fixture
+def table(prepared: Prepared) -> data.LabelTable:
+    """Its rows."""
+    return prepared.table
+
+
+def plan_for(table: data.LabelTable, wanted: str = "bce,two-way", seeds: int = 2, **changes: Any) -> studies.Plan:
     """A plan that runs in a second."""
-    protocol = studies.default_protocol(table, **{**QUICK, **changes})
-    return studies.Plan(losses=studies.parse_losses(wanted), seeds=seeds, protocol=protocol)
+    protocol = studies.protocol(table, **{**QUICK, **changes})
+    return studies.make_plan(studies.parse_losses(wanted), seeds, protocol)
+
+
+def as_prepared(table: data.LabelTable) -> Prepared:
+    """A table whose split is complete, prepared."""
+    return prepare(divide(table), Listener())
 
 
 def finish(plan: studies.Plan, table: data.LabelTable, out: Path, workers: int = 1) -> studies.Study:
     """Run a study and write its results."""
-    done = studies.study(plan, table, out, workers=workers)
-    studies.collect(done, audit(table), "rarecall study", []).write(out)
+    done = studies.study(plan, as_prepared(table), out, workers=workers)
+    studies.collect(done, audit(table), command="rarecall study", train_command="rarecall train", notes=[]).write(out)
     return done
 
 
@@ -80,51 +93,51 @@ def test_losses_that_cannot_be_studied(text: str, message: str) -> None:
 
 
 def test_the_protocol_follows_the_kind_of_data(table: data.LabelTable) -> None:
-    vectors, digits = studies.default_protocol(table), studies.default_protocol(data.load("digits"))
+    vectors, digits = studies.protocol(table), studies.protocol(data.load("digits"))
     assert (vectors.hidden, vectors.dropout, vectors.batch_size, vectors.epochs) == (256, 0.5, 128, 30)
     assert (digits.hidden, digits.batch_size) == (64, 64)
-    assert studies.default_protocol(table, hidden=0).dropout == 0
+    assert studies.protocol(table, hidden=0).dropout == 0
 
 
 # --- one run -----------------------------------------------------------------------------------------------
 
 
 def test_a_run_is_the_same_whenever_it_is_done_and_leaves_global_randomness_alone(table: data.LabelTable) -> None:
-    parts, plan = as_parts(table.features, table.labels, table.split), plan_for(table)
+    plan = plan_for(table)
     torch.manual_seed(11)
-    first = train_head(Job("two-way", 1e-2, 3), parts, plan.protocol)
+    first = train_head(Job("two-way", 1e-2, 3), table, plan.protocol)
     after = torch.rand(1)
     torch.manual_seed(11)
     assert torch.equal(after, torch.rand(1))
-    again = train_head(Job("two-way", 1e-2, 3), parts, plan.protocol)
+    again = train_head(Job("two-way", 1e-2, 3), table, plan.protocol)
     assert torch.equal(first.scores, again.scores)
-    other = train_head(Job("two-way", 1e-2, 4), parts, plan.protocol)
+    other = train_head(Job("two-way", 1e-2, 4), table, plan.protocol)
     assert not torch.equal(first.scores, other.scores)
 
 
 def test_validation_picks_the_epoch_and_the_thresholds(table: data.LabelTable) -> None:
-    parts, plan = as_parts(table.features, table.labels, table.split), plan_for(table, epochs=30, dropout=0.0)
-    run = train_head(Job("binary-cross-entropy", 1e-2, 0), parts, plan.protocol)
+    plan = plan_for(table, epochs=30, dropout=0.0)
+    run = train_head(Job("binary-cross-entropy", 1e-2, 0), table, plan.protocol)
     assert run.val_map[run.epoch - 1] == run.val_map.max()
     assert run.validation == pytest.approx(run.val_map.max().item())
     assert run.val_map[-1] > run.val_map[0]
-    assert metrics.mean_average_precision(run.scores, parts.test.targets) > 0.6
+    assert metrics.mean_average_precision(run.scores, torch.from_numpy(table.labels[table.part("test")])) > 0.6
 
 
 def test_a_run_that_diverges_keeps_what_it_had(table: data.LabelTable) -> None:
     assert table.features is not None
     features = table.features.copy()
     features[table.part("train")] = np.inf
-    parts, plan = as_parts(features, table.labels, table.split), plan_for(table)
-    run = train_head(Job("binary-cross-entropy", 1e-2, 0), parts, plan.protocol)
+    table, plan = dataclasses.replace(table, features=features), plan_for(table)
+    run = train_head(Job("binary-cross-entropy", 1e-2, 0), table, plan.protocol)
     assert run.diverged
     assert run.epoch == 0
     assert run.scores.isfinite().all()
 
 
 def test_a_run_comes_back_from_disk_as_it_was(table: data.LabelTable, tmp_path: Path) -> None:
-    parts, plan = as_parts(table.features, table.labels, table.split), plan_for(table)
-    run = train_head(Job("focal(gamma=1.0)", 3e-3, 0), parts, plan.protocol)
+    plan = plan_for(table)
+    run = train_head(Job("focal(gamma=1.0)", 3e-3, 0), table, plan.protocol)
     runs.save(run, tmp_path)
     back = runs.load(run.job, tmp_path)
     assert back is not None
@@ -139,8 +152,8 @@ def test_a_run_comes_back_from_disk_as_it_was(table: data.LabelTable, tmp_path: 
 def test_a_head_learns_with_every_loss(table: data.LabelTable, name: str) -> None:
     needed = {"expected-positive": "(expected_positives=0.5)", "role": "(expected_positives=0.5)"}.get(name, "")
     assert table.features is not None
-    parts, plan = as_parts(table.features, table.labels, table.split), plan_for(table, epochs=8)
-    run = train_head(Job(name + needed, 1e-2, 0), parts, plan.protocol)
+    plan = plan_for(table, epochs=8)
+    run = train_head(Job(name + needed, 1e-2, 0), table, plan.protocol)
     assert not run.diverged
     assert run.train_loss.isfinite().all()
     if name not in ("splc", "large-loss", "generalized-robust"):  # whose measure changes with the epoch
@@ -159,8 +172,8 @@ def test_a_head_learns_with_every_loss(table: data.LabelTable, name: str) -> Non
 def test_a_head_learns_with_losses_that_remember(table: data.LabelTable, text: str) -> None:
     assert table.features is not None
     labels = np.where(table.labels == 0, -1, table.labels).astype(np.int8)
-    parts, plan = as_parts(table.features, labels, table.split), plan_for(table, epochs=8)
-    run = train_head(Job(text, 1e-2, 0), parts, plan.protocol)
+    table, plan = dataclasses.replace(table, labels=labels), plan_for(table, epochs=8)
+    run = train_head(Job(text, 1e-2, 0), table, plan.protocol)
     assert run.train_loss.isfinite().all()
     assert not run.diverged
 
@@ -184,7 +197,7 @@ def test_run_files_of_different_runs_have_different_names() -> None:
 
 def test_every_loss_meets_the_same_conditions(table: data.LabelTable, tmp_path: Path) -> None:
     plan = plan_for(table)
-    done = studies.study(plan, table, tmp_path / "s", workers=1)
+    done = studies.study(plan, as_prepared(table), tmp_path / "s", workers=1)
     for loss in plan.losses:
         searched = done.search(loss)
         assert set(searched) == set(plan.protocol.rates)
@@ -228,9 +241,11 @@ def test_more_seeds_and_losses_may_join_a_study(table: data.LabelTable, tmp_path
 def test_a_folder_of_another_study_is_refused_with_the_difference(table: data.LabelTable, tmp_path: Path) -> None:
     finish(plan_for(table, "bce", seeds=1), table, tmp_path / "s")
     with pytest.raises(StudyError, match=r"differs in protocol.epochs \(4 there, 5 here\)"):
-        studies.study(plan_for(table, "bce", seeds=1, epochs=5), table, tmp_path / "s", workers=1)
+        studies.study(plan_for(table, "bce", seeds=1, epochs=5), as_prepared(table), tmp_path / "s", workers=1)
     with pytest.raises(StudyError, match=r"differs in data \("):
-        studies.study(plan_for(table, "bce", seeds=1), table.select(np.arange(100)), tmp_path / "s", workers=1)
+        studies.study(
+            plan_for(table, "bce", seeds=1), as_prepared(table.select(np.arange(100))), tmp_path / "s", workers=1
+        )
 
 
 def test_a_second_process_is_kept_out(table: data.LabelTable, tmp_path: Path) -> None:
@@ -239,13 +254,15 @@ def test_a_second_process_is_kept_out(table: data.LabelTable, tmp_path: Path) ->
         folder.STUDY.only_here(tmp_path / "s"),
         pytest.raises(StudyError, match="another process is running this study"),
     ):
-        studies.study(plan, table, tmp_path / "s", workers=1)
-    studies.study(plan, table, tmp_path / "s", workers=1)
+        studies.study(plan, as_prepared(table), tmp_path / "s", workers=1)
+    studies.study(plan, as_prepared(table), tmp_path / "s", workers=1)
 
 
 def test_a_folder_without_a_finished_run_may_become_another_study(table: data.LabelTable, tmp_path: Path) -> None:
     (tmp_path / "s" / "runs").mkdir(parents=True)
-    (tmp_path / "s/study.json").write_text(json.dumps({"format": 1, "rarecall": "0", "study": {"source": "other"}}))
+    (tmp_path / "s/study.json").write_text(
+        json.dumps({"format": folders.FORMAT, "rarecall": "0", "study": {"source": "other"}})
+    )
     finish(plan_for(table, "bce", seeds=1), table, tmp_path / "s")
     assert folder.STUDY.read_identity(tmp_path / "s")["source"] == table.source
 

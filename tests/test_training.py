@@ -599,9 +599,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(
         assert all(bool(tensor.isfinite().all()) for tensor in state.values())
 
 
-def test_logits_that_are_not_finite_are_seen_beside_an_unreadable_image(
-    table: LabelTable, backbone: Backbone, tmp_path: Path
-) -> None:
+def test_logits_that_are_not_finite_are_seen_beside_an_unreadable_image(table: LabelTable, backbone: Backbone) -> None:
     items = list(table.items)
     items[int(table.part("val")[0])] = "nothing.jpg"
     broken = replace(table, items=items)

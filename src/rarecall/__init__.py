@@ -26,8 +26,8 @@ __all__ = [
     "models",
     "reports",
     "statistics",
-    "study",
     "studies",
+    "study",
     "train",
     "training",
 ]

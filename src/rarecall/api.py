@@ -7,7 +7,7 @@ import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +271,7 @@ def _load(data: Data, group: str | None, options: Mapping[str, Any], listener: L
         for name in options:
             raise OptionError(unknown_name("option", name, [*Protocol.model_fields, *BACKBONE]))
         table = data if isinstance(data, LabelTable) else formats.from_arrays(*data)
-        table = table if group is None else table.grouped(group)
+        table = table if group is None else replace(table, group=group)
     for note in table.notes:
         listener.say("note", note)
     return table

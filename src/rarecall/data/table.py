@@ -148,7 +148,10 @@ class LabelTable:
             raise DataError(f"{self.source or 'table'}: no column {name!r} to group by: it has {known}")
 
     def fingerprint(self) -> str:
-        """A hash of everything that a result depends on: names, labels, split, features or items, and `group`."""
+        """A hash of everything that a result depends on: names, labels, split and features or items.
+
+        The column `group` is none of it: what it decides are parts, which are kept beside what was trained.
+        """
         digest = hashlib.sha256("\n".join(self.names).encode())
         digest.update(np.ascontiguousarray(self.labels).tobytes())
         digest.update(",".join(self.split).encode())
@@ -156,9 +159,6 @@ class LabelTable:
             digest.update("\n".join(self.items).encode())
         else:
             digest.update(np.ascontiguousarray(self.features).tobytes())
-        if self.group is not None:  # which decides what parts that are missing are made of
-            digest.update(f"\ngroup {self.group}\n".encode())
-            digest.update(self.groups().tobytes())
         return digest.hexdigest()[:16]
 
 
