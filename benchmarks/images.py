@@ -25,8 +25,8 @@ from torchvision import transforms
 
 from rarecall.data import LabelTable, load
 from rarecall.models.backbones import normalise
-from rarecall.settings import Training
-from rarecall.training.loading import batches
+from rarecall.training import recipe_for
+from rarecall.training.loading import Batches
 
 SIZE, BATCH, WORKERS, PAIRS = (224, 224), 64, 2, 5
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -75,13 +75,13 @@ def compare(table: LabelTable) -> str:
     classic = DataLoader(
         Classic(files, table.labels), BATCH, shuffle=True, drop_last=True, num_workers=WORKERS, persistent_workers=True
     )
-    training = Training(loss="binary-cross-entropy", batch_size=BATCH, augmentation="crop")
-    ours = batches(table, SIZE, training, WORKERS, False)
+    training = recipe_for(table, batch_size=BATCH, augmentation="crop").training("binary-cross-entropy")
+    ours = Batches(table, SIZE, training, WORKERS, pin=False)
     mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (MEAN, STD))
     rates = [
         (
-            rate(batch.inputs for batch in ours),
-            rate(normalise(batch.inputs, mean, std) for batch in ours),
+            rate(batch.inputs for batch in ours.epoch(1)),
+            rate(normalise(batch.inputs, mean, std) for batch in ours.epoch(1)),
             rate(images for images, _ in classic),
         )
         for _ in range(PAIRS + 1)

@@ -28,8 +28,10 @@ from torch.utils.data import DataLoader
 
 from rarecall import data
 from rarecall.inference import Predictor
+from rarecall.listener import Listener
 from rarecall.models import load_backbone
-from rarecall.training import Silent, recipe, train, training
+from rarecall.preparation import divide
+from rarecall.training import recipe_for, train
 
 SIZE, PAIRS, PROCESSES, MANY = (128, 64), 5, 2, 100_000
 
@@ -65,8 +67,8 @@ def our_loop(images: Path, run: Path) -> float:
 def make_run(out: Path, model: str | None, weights: str, size: tuple[int, int], folder: Path) -> Path:
     """A run folder of a head that was trained for one epoch."""
     table = data.load(str(folder))
-    settings = training(recipe(table, head_only=True, epochs=1), "binary-cross-entropy")
-    train(settings, table, out, Silent(), backbone=load_backbone(model, weights, size))
+    settings = recipe_for(table, head_only=True, epochs=1).training("binary-cross-entropy")
+    train(settings, divide(table), out, Listener(), backbone=load_backbone(model, weights, size))
     return out
 
 

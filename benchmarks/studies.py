@@ -28,7 +28,6 @@ from torch import Tensor, nn
 from rarecall import data, metrics, studies
 from rarecall.studies.heads import train_head
 from rarecall.studies.plan import DEFAULT_LOSSES
-from rarecall.studies.runner import as_parts
 from rarecall.studies.runs import Job
 
 PAIRS = 3
@@ -85,18 +84,17 @@ def plain_loop(loss: Callable[[Tensor, Tensor], Tensor], features: Tensor, targe
 def head_ratios(folder: Path) -> list[str]:
     """Training against the plain loop, and evaluation against scikit-learn, on Corel5k and one thread each."""
     table, _ = data.complete_split(data.load(str(folder)))
-    parts = as_parts(table.features, table.labels, table.split)
-    protocol = studies.default_protocol(table)
-    peers = plain_losses()
-    floats = parts.train.targets.float()
+    train, test = table.part("train"), table.part("test")
+    protocol, peers = studies.protocol(table), plain_losses()
+    features, floats = torch.from_numpy(table.features[train]), torch.from_numpy(table.labels[train]).float()
     torch.set_num_threads(1)
     lines, ours, theirs = [], 0.0, 0.0
     for name in DEFAULT_LOSSES:
         times: tuple[list[float], list[float]] = ([], [])
         for pair in range(PAIRS):
-            run = train_head(Job(name, 3e-3, pair), parts, protocol)
+            run = train_head(Job(name, 3e-3, pair), table, protocol)
             start = time.perf_counter()
-            plain_loop(peers[name], parts.train.features, floats, 3e-3)
+            plain_loop(peers[name], features, floats, 3e-3)
             times[1].append(time.perf_counter() - start)
             times[0].append(run.seconds["training"])
         mine, plain = map(statistics.median, times)
@@ -105,7 +103,7 @@ def head_ratios(folder: Path) -> list[str]:
             f"training, {name}: {mine:.2f} s against {plain:.2f} s of the plain loop: ratio {mine / plain:.2f}"
         )
     lines.append(f"training, all five: ratio {ours / theirs:.2f} (at most 1.0)")
-    scores, targets = run.scores, parts.test.targets
+    scores, targets = run.scores, torch.from_numpy(table.labels[test])
     measured = np.flatnonzero((targets > 0).any(0).numpy())
     fast = _median_seconds(lambda: metrics.average_precision(scores, targets))
     slow = _median_seconds(

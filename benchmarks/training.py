@@ -28,20 +28,21 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from rarecall import data
+from rarecall.listener import Listener
 from rarecall.models import load_backbone
-from rarecall.training import Silent, build, fit, recipe, training
+from rarecall.training import build, fit, recipe_for
 
 SIZE, BATCH, PAIRS, WARM = (128, 64), 64, 5, 4  # steps before the clock starts
 LOSSES = ("two-way", "binary-cross-entropy")
 
 
-class Clock(Silent):
+class Clock(Listener):
     """Seconds at which each step ended."""
 
     def __init__(self) -> None:
         self.ended: list[float] = []
 
-    def step(self, *_: int) -> None:
+    def progress(self, *_: object) -> None:
         self.ended.append(time.perf_counter())
 
 
@@ -97,7 +98,7 @@ def plain_loop(table: data.LabelTable, weights: Path, workers: int) -> float:
 
 def our_loop(table: data.LabelTable, weights: Path, workers: int) -> float:
     """Steps a second of an epoch of `fit`, without its validation."""
-    settings = training(recipe(table, epochs=1, batch_size=BATCH), "binary-cross-entropy")
+    settings = recipe_for(table, epochs=1, batch_size=BATCH).training("binary-cross-entropy")
     backbone, clock = load_backbone(None, str(weights), SIZE), Clock()
     with tempfile.TemporaryDirectory() as folder:
         network = build(settings, table, backbone, 0)

@@ -20,8 +20,8 @@ from rarecall.images.augmentation import PRESETS, augment
 from rarecall.images.containers import Located
 from rarecall.images.decoding import SPARE, decode, read_image, resize
 from rarecall.seeds import AUGMENTATION, stream
-from rarecall.settings import Training
-from rarecall.training.loading import batches
+from rarecall.training import recipe_for
+from rarecall.training.loading import Batches
 
 RED, WHITE, BLUE = (255, 0, 0), (255, 255, 255), (0, 0, 255)
 Make = Callable[[Path], None]
@@ -331,12 +331,13 @@ def test_training_augments_by_seed_epoch_and_row(workers: int, tmp_path: Path) -
     for row, name in enumerate(names):
         (tmp_path / name).write_bytes(_jpeg(PHOTO.crop((0, 0, 1200 + 100 * row, 1000))))
     table = LabelTable(names, ["x"], np.ones((4, 1), np.int8), np.full(4, "train"), root=tmp_path)
-    settings = Training(loss="bce", augmentation="crop", seed=seed, batch_size=2)
-    loader = batches(table, (96, 96), settings, workers, pin=False)
-    for batch in loader:
-        for row, image in zip(batch.rows, batch.inputs, strict=True):
+    settings = recipe_for(table, augmentation="crop", batch_size=2).training("bce", seed=seed)
+    batches = Batches(table, (96, 96), settings, workers, pin=False)
+    for batch in batches.epoch(1):
+        for row, image in zip(batch.rows.tolist(), batch.inputs, strict=True):
             wanted = augment("crop", tmp_path / names[row], (96, 96), stream(seed, AUGMENTATION, 1, row))
             assert torch.equal(image, wanted)  # type: ignore[arg-type]
+    batches.close()
 
 
 def test_brightness_is_added_and_not_multiplied() -> None:

@@ -24,9 +24,11 @@ from rarecall.errors import DataError, ModelError, OptionError, ShapeError
 from rarecall.inference import Predictor, evaluate, outputs
 from rarecall.inference.inputs import image_paths
 from rarecall.inference.scoring import AHEAD
+from rarecall.listener import Listener
 from rarecall.models import load_backbone
+from rarecall.preparation import divide
 from rarecall.reports import run_page
-from rarecall.training import Silent, recipe, train, training
+from rarecall.training import recipe_for, train
 from tests.files import write_image, write_table
 from tests.test_images import READABLE, UNREADABLE
 
@@ -53,7 +55,9 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = data.load(str(photos / "tags.csv"))
     out = tmp_path_factory.mktemp("runs") / "run"
     backbone = load_backbone("mobilenetv3_small_050", "none", (32, 32))
-    train(training(recipe(table, **SETTINGS), "two-way"), table, out, Silent(), backbone=backbone, workers=0)
+    train(
+        recipe_for(table, **SETTINGS).training("two-way"), divide(table), out, Listener(), backbone=backbone, workers=0
+    )
     return out
 
 
@@ -63,7 +67,13 @@ def head_run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = data.load(str(photos / "tags.csv"))
     out = tmp_path_factory.mktemp("runs") / "head"
     backbone = load_backbone("mobilenetv3_small_050", "none", (32, 32))
-    train(training(recipe(table, head_only=True, **SETTINGS), "focal"), table, out, Silent(), backbone=backbone)
+    train(
+        recipe_for(table, head_only=True, **SETTINGS).training("focal"),
+        divide(table),
+        out,
+        Listener(),
+        backbone=backbone,
+    )
     return out
 
 
@@ -81,7 +91,9 @@ def test_the_folder_holds_what_a_prediction_needs_and_no_pickle(run: Path) -> No
     events = {name for name in names if name.startswith("tensorboard/events.out.tfevents")}
     checkpoints = {f"checkpoints/step-{step:09d}.safetensors" for step in (3, 6)}
     assert len(events) == 1
-    assert names - events == checkpoints | {"run.json", "model.safetensors", "training.json", "history.csv"}
+    assert names - events == checkpoints | {
+        "run.json", "model.safetensors", "training.json", "parts.parquet", "history.csv",
+    }  # fmt: skip
     card = json.loads((run / "run.json").read_text())
     assert [entry["name"] for entry in card["classes"]] == ["red", "bright"]
     assert card["architecture"]["inputs"] == [3, 32, 32]
@@ -126,7 +138,7 @@ def test_a_head_on_a_frozen_backbone_is_one_network_in_the_end(head_run: Path, p
     assert predictor.card.architecture.model == "mobilenetv3_small_050"
     assert predictor.card.training["head_only"]
     again = evaluate(predictor, data.load(str(photos / "tags.csv")))
-    assert again.summary["figures"] == pytest.approx(predictor.card.figures["test"], abs=0.01)
+    assert again.summary["figures"] == predictor.card.figures["test"]
 
 
 @pytest.mark.parametrize("head_only", [True, False])
@@ -138,8 +150,8 @@ def test_own_data_are_evaluated_on_the_training_s_own_test_part(photos: Path, tm
     (folder / "a/06.jpg").write_bytes(b"no image")
     table = data.load(str(folder / "tags.csv"))
     backbone = load_backbone("mobilenetv3_small_050", "none", (32, 32))
-    settings = training(recipe(table, head_only=head_only, **SETTINGS), "focal")
-    train(settings, table, tmp_path / "run", Silent(), backbone=backbone, workers=0)
+    settings = recipe_for(table, head_only=head_only, **SETTINGS).training("focal")
+    train(settings, divide(table), tmp_path / "run", Listener(), backbone=backbone, workers=0)
     wanted = [table.items[row] for row in data.complete_split(table)[0].part("test")]
     predictor = Predictor.load(tmp_path / "run")
     (folder / "a/05.jpg").write_bytes(kept)
@@ -297,7 +309,7 @@ def test_a_stream_leaves_warnings_alone(run: Path, photos: Path) -> None:
 
 def test_features_have_their_shape(tmp_path: Path, table_file: Path) -> None:
     table = data.load(str(table_file))
-    train(training(recipe(table, epochs=2), "focal"), table, tmp_path / "run", Silent(), tensorboard=False)
+    train(recipe_for(table, epochs=2).training("focal"), divide(table), tmp_path / "run", Listener(), tensorboard=False)
     predictor = Predictor.load(tmp_path / "run")
     assert table.features is not None
     found = predictor.predict(table.features)
@@ -424,10 +436,31 @@ def test_classes_may_stand_in_another_order_and_new_data_count_in_full(run: Path
     predictor, table = Predictor.load(run), data.load(str(photos / "tags.csv"))
     turned = replace(table, names=["bright", "red"], labels=np.ascontiguousarray(table.labels[:, ::-1]))
     found, expected = (evaluate(predictor, own, "all").summary for own in (turned, table))
-    assert {**found, "fingerprint": ""} == {**expected, "fingerprint": ""}
-    assert evaluate(predictor, turned).summary["part"] == "test"
-    others = evaluate(predictor, turned.select(np.arange(30)))
-    assert (others.summary["part"], others.summary["items"]) == ("all", 30)
+    assert {**found, "fingerprint": "", "notes": []} == {**expected, "fingerprint": "", "notes": []}
+    whole, again = evaluate(predictor, table), evaluate(predictor, turned)
+    assert again.summary["part"] == "test"
+    assert again.summary["figures"] == whole.summary["figures"] == predictor.card.figures["test"]
+
+
+def test_of_other_data_what_was_trained_on_stays_out_and_what_is_new_counts(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
+    predictor, table = Predictor.load(run), data.load(str(photos / "tags.csv"))
+    tested = set(evaluate(predictor, table).table.items)
+    fewer = evaluate(predictor, table.select(np.arange(30)))
+    assert fewer.summary["part"] == "test"
+    assert set(fewer.table.items) == tested & set(table.items[:30])
+    assert fewer.summary["notes"][0].startswith("30 of 30 items were in the training's data and keep the parts")
+    moved = replace(table, split=np.where(np.arange(40) < 20, "test", "train"))
+    again = evaluate(predictor, moved)
+    assert set(again.table.items) == tested
+    assert "of them stand in another part here" in again.summary["notes"][1]
+    folder = Path(shutil.copytree(photos, tmp_path / "photos"))
+    (folder / "a").rename(folder / "new")
+    (folder / "tags.csv").write_text((folder / "tags.csv").read_text().replace("a/", "new/"))
+    table = data.load(str(folder / "tags.csv"))
+    new = evaluate(predictor, table.select(np.array([item.startswith("new/") for item in table.items])))
+    assert (new.summary["part"], new.summary["items"], new.summary["notes"]) == ("all", 20, [])
 
 
 def test_what_cannot_be_evaluated_is_said(run: Path, photos: Path, table_file: Path) -> None:
@@ -440,7 +473,7 @@ def test_what_cannot_be_evaluated_is_said(run: Path, photos: Path, table_file: P
         evaluate(predictor, same_names)
     with pytest.raises(OptionError, match="--part most"):
         evaluate(predictor, table, "most")
-    with pytest.raises(DataError, match="no class has a positive in the all part"):
+    with pytest.raises(DataError, match="no class has a positive in the test part"):
         evaluate(predictor, replace(table, labels=np.zeros_like(table.labels)))
 
 
@@ -486,7 +519,7 @@ def test_many_classes_with_odd_names_of_which_most_have_no_positive(tmp_path: Pa
     names = np.array([f"a ${place}\\bad$ <b>" for place in range(130)])
     np.savez(tmp_path / "t.npz", features=random.normal(size=(300, 4)), labels=labels, names=names)
     table = data.load(str(tmp_path / "t.npz"))
-    train(training(recipe(table, epochs=1), "focal"), table, tmp_path / "run", Silent(), tensorboard=False)
+    train(recipe_for(table, epochs=1).training("focal"), divide(table), tmp_path / "run", Listener(), tensorboard=False)
     predictor = Predictor.load(tmp_path / "run")
     found = evaluate(predictor, table)
     assert len(found.classes) == 130
@@ -498,7 +531,7 @@ def test_many_classes_with_odd_names_of_which_most_have_no_positive(tmp_path: Pa
 def test_the_page_of_features_has_no_pictures(tmp_path: Path) -> None:
     write_table(tmp_path / "t.npz")
     table = data.load(str(tmp_path / "t.npz"))
-    train(training(recipe(table, epochs=2), "focal"), table, tmp_path / "run", Silent(), tensorboard=False)
+    train(recipe_for(table, epochs=2).training("focal"), divide(table), tmp_path / "run", Listener(), tensorboard=False)
     predictor = Predictor.load(tmp_path / "run")
     page = run_page.render(evaluate(predictor, table), predictor.card)
     assert "data:image/jpeg" not in page
