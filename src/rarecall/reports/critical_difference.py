@@ -1,21 +1,21 @@
 """The critical-difference diagram: average ranks of methods over data sets, and which are not distinguishable."""
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
-from rarecall.reports.figures import STYLE
+from rarecall.reports.drawing import INK, PIXELS, SOFT, Drawing, Line, Words, fitted, width_of
 from rarecall.statistics import Ranks
 
-_TEXT = "#222222"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _BAR = "#D55E00"
-_ROW = 0.26  # inches
-_LETTER = 0.074  # inches, of a name's letters on average
-_RANK = 9  # letters that a method's rank and the line to it take
+_ROW = 26.0
 _MOST = 0.41  # of the width, for the names on each side
+_RANK = 70.0  # what a method's rank and the line to it take
+_AXIS, _BETWEEN = 86.0, 13.0  # where the scale is, and the bars below it
 
 
-def critical_difference(ranks: Ranks, width: float = 9.2) -> Figure:
+def critical_difference(ranks: Ranks, width: float = 9.2) -> "Figure":
     """Draw methods by their average rank, the best on the left, with bars over those not distinguishable.
 
     Args:
@@ -23,71 +23,74 @@ def critical_difference(ranks: Ranks, width: float = 9.2) -> Figure:
         width: in inches; names are on both sides of the scale.
 
     Returns:
-        A figure for `figures.to_svg` or `figures.to_png`.
+        A figure of matplotlib, with `savefig`.
 
     Reference: J. Demšar, Statistical comparisons of classifiers over multiple data sets, JMLR 7, 2006, figure 1.
     """
-    longest = int(_MOST * width / _LETTER) - _RANK
+    return draw(ranks, width * PIXELS).figure()
+
+
+def draw(ranks: Ranks, width: float) -> Drawing:
+    """The diagram, for a page; width in pixels."""
     order = sorted(range(len(ranks.methods)), key=lambda place: ranks.average_ranks[place])
-    names = [(_shortened(ranks.methods[place], longest), ranks.average_ranks[place]) for place in order]
+    room = _MOST * width - _RANK
+    names = [(fitted(ranks.methods[place], room), ranks.average_ranks[place]) for place in order]
     left = (len(names) + 1) // 2
-    first_row = 1.0 + 0.5 * len(ranks.groups)
-    bottom = first_row + left
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, _ROW * (bottom + 4.1)))
-        axes = figure.add_axes((0, 0, 1, 1))
-        span = len(names) - 1
-        side = _LETTER * (max(len(name) for name, _ in names) + _RANK)
-        margin = span * side / (width - 2 * side)
-        axes.set_xlim(1 - margin, len(names) + margin)
-        axes.set_ylim(bottom + 0.2, -3.9)
-        axes.axis("off")
-        _scale(axes, len(names), step=1 + len(names) // int(1.6 * width))
-        _ruler(axes, ranks)
-        _bars(axes, ranks)
-        for row, (name, rank) in enumerate(names[:left]):
-            _method(axes, name, rank, first_row + row, 1 - 0.06 * span, "right")
-        for row, (name, rank) in enumerate(reversed(names[left:])):
-            _method(axes, name, rank, first_row + row, len(names) + 0.06 * span, "left")
-    return figure
+    first = _AXIS + 26 + _BETWEEN * len(ranks.groups)
+    drawing = Drawing(width, first + _ROW * left, "average ranks")
+    scale = _Scale(drawing, len(names), _RANK + max(width_of(name) for name, _ in names))
+    scale.draw(step=1 + len(names) // int(1.6 * width / PIXELS))
+    _ruler(drawing, scale, ranks)
+    _bars(drawing, scale, ranks)
+    for row, (name, rank) in enumerate(names[:left]):
+        _method(drawing, scale, name, rank, first + row * _ROW, "right")
+    for row, (name, rank) in enumerate(reversed(names[left:])):
+        _method(drawing, scale, name, rank, first + row * _ROW, "left")
+    return drawing
 
 
-def _scale(axes: Axes, methods: int, step: int) -> None:
-    axes.plot([1, methods], [0, 0], color=_TEXT, linewidth=1)
-    for rank in range(1, methods + 1):
-        axes.plot([rank, rank], [0, -0.3], color=_TEXT, linewidth=1)
-        if (rank - 1) % step == 0:
-            axes.text(rank, -0.5, str(rank), ha="center", va="bottom", color=_TEXT)
+class _Scale:
+    """Where ranks are across the drawing, between the names on both sides."""
+
+    def __init__(self, drawing: Drawing, methods: int, side: float) -> None:
+        self.drawing, self.methods = drawing, methods
+        self.low, self.high = side, drawing.width - side
+
+    def at(self, rank: float) -> float:
+        return self.low + (rank - 1) / (self.methods - 1) * (self.high - self.low)
+
+    def draw(self, step: int) -> None:
+        self.drawing.add(Line([(self.low, _AXIS), (self.high, _AXIS)], INK))
+        for rank in range(1, self.methods + 1):
+            x = self.at(rank)
+            self.drawing.add(Line([(x, _AXIS), (x, _AXIS - 7)], INK))
+            if (rank - 1) % step == 0:
+                self.drawing.add(Words((x, _AXIS - 17), str(rank), "center"))
 
 
-def _ruler(axes: Axes, ranks: Ranks) -> None:
+def _ruler(drawing: Drawing, scale: _Scale, ranks: Ranks) -> None:
     """The critical difference itself, above the scale; one wider than the scale is only told."""
     words = f"critical difference {ranks.critical_difference:.2f} (level {ranks.level:g})"
-    axes.text((1 + len(ranks.methods)) / 2, -3.1, words, ha="center", va="center", color=_TEXT, fontsize=9)
+    drawing.add(Words((drawing.width / 2, 16), words, "center"))
     end = 1 + ranks.critical_difference
     if end > len(ranks.methods):
         return
-    axes.plot([1, end], [-2.2, -2.2], color=_TEXT, linewidth=1.5)
-    for at in (1, end):
-        axes.plot([at, at], [-2.4, -2.0], color=_TEXT, linewidth=1.5)
+    drawing.add(Line([(scale.at(1), 40), (scale.at(end), 40)], INK, 2))
+    for rank in (1, end):
+        drawing.add(Line([(scale.at(rank), 35), (scale.at(rank), 45)], INK, 2))
 
 
-def _bars(axes: Axes, ranks: Ranks) -> None:
+def _bars(drawing: Drawing, scale: _Scale, ranks: Ranks) -> None:
     rank_of = dict(zip(ranks.methods, ranks.average_ranks, strict=True))
-    reach = 0.006 * len(ranks.methods)
     for row, group in enumerate(ranks.groups):
-        height = 0.55 + 0.5 * row
-        ends = [rank_of[group[0]] - reach, rank_of[group[-1]] + reach]
-        axes.plot(ends, [height, height], color=_BAR, linewidth=3.5, solid_capstyle="round", zorder=3)
+        y = _AXIS + 14 + _BETWEEN * row
+        ends = [(scale.at(rank_of[group[0]]) - 4, y), (scale.at(rank_of[group[-1]]) + 4, y)]
+        drawing.add(Line(ends, _BAR, 5))
 
 
-def _method(axes: Axes, name: str, rank: float, row: float, edge: float, side: str) -> None:
+def _method(drawing: Drawing, scale: _Scale, name: str, rank: float, y: float, side: str) -> None:
     """A line from the rank down to the name at the edge."""
-    axes.plot([rank, rank, edge], [0, row, row], color="#777777", linewidth=1)
-    shown = name.replace("$", r"\$")  # which would begin a formula
-    words = f"{shown}  {rank:.2f} " if side == "right" else f" {rank:.2f}  {shown}"
-    axes.text(edge, row, words, ha=side, va="center", color=_TEXT, fontsize=9)
-
-
-def _shortened(name: str, longest: int) -> str:
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+    x, edge = scale.at(rank), scale.low - 14 if side == "right" else scale.high + 14
+    drawing.add(Line([(x, _AXIS), (x, y), (edge, y)], SOFT))
+    words = f"{name}  {rank:.2f}" if side == "right" else f"{rank:.2f}  {name}"
+    drawing.add(Words((edge - 5 if side == "right" else edge + 5, y), words, side))

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
 from rarecall.errors import StudyError, listing
-from rarecall.reports.critical_difference import critical_difference
+from rarecall.reports.critical_difference import draw
 from rarecall.reports.page import both_sizes, template
 from rarecall.statistics import Ranks, friedman_nemenyi
 from rarecall.studies import Results
+from rarecall.studies.summary import Summary
 from rarecall.studies.verdict import figure_of
 
 GROUPS = {"all": "all classes", "tail": "tail classes"}
@@ -38,20 +38,20 @@ def rank(studies: Sequence[Results]) -> list[Ranking]:
         StudyError: fewer than two losses in common, or two studies of the same data.
     """
     summaries = [study.summary for study in studies]
-    names = [summary["data"]["source"] for summary in summaries]
+    names = [summary.data.facts.source for summary in summaries]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise StudyError(f"{listing(twice)}: two studies of the same data: rank losses over different data sets")
-    losses = [loss for loss in summaries[0]["losses"] if all(loss in summary["losses"] for summary in summaries)]
+    losses = [loss for loss in summaries[0].losses if all(loss in summary.losses for summary in summaries)]
     if len(losses) < 2:
         raise StudyError(f"the studies have {listing(losses) or 'no loss'} in common: 2 losses or more can be ranked")
-    groups = [group for group in GROUPS if all(group in summary["counted_classes"] for summary in summaries)]
+    groups = [group for group in GROUPS if all(group in summary.counted_classes for summary in summaries)]
     return [_rank(names, summaries, losses, group) for group in groups]
 
 
-def _rank(names: list[str], summaries: list[dict[str, Any]], losses: list[str], group: str) -> Ranking:
+def _rank(names: list[str], summaries: list[Summary], losses: list[str], group: str) -> Ranking:
     rows = {}
     for name, summary in zip(names, summaries, strict=True):
-        means = {entry["loss"]: entry["figures"][figure_of(group)]["mean"] for entry in summary["tuned"]}
+        means = {entry.loss: entry.figures[figure_of(group)].mean for entry in summary.tuned}
         rows[name] = {loss: means[loss] for loss in losses}
     ranks = friedman_nemenyi([list(row.values()) for row in rows.values()], losses)
     return Ranking(GROUPS[group], ranks, rows)
@@ -63,4 +63,4 @@ def render(rankings: Sequence[Ranking]) -> str:
 
 
 def _drawn(ranks: Ranks) -> Markup:
-    return both_sizes(lambda size: critical_difference(ranks, size[0]))
+    return both_sizes(lambda size: draw(ranks, size[0]))

@@ -1,27 +1,22 @@
 """The page of one set of scores on one data set, with thumbnails of what is found, mistakes and misses."""
 
-import base64
-import io
-import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-from PIL import Image
 
-from rarecall.data.table import LabelTable
 from rarecall.errors import listing
-from rarecall.images.decoding import decode
 from rarecall.inference import Evaluation, Scored
 from rarecall.inference.run_folder import RunCard
-from rarecall.labels import ABSENT, PRESENT
-from rarecall.reports import figures, wording
+from rarecall.labels import ABSENT, MEDIUM_POSITIVES, PRESENT
+from rarecall.reports import figures, recipe_words, wording
+from rarecall.reports.drawing import Drawing
 from rarecall.reports.page import both_sizes, template
+from rarecall.reports.thumbnails import thumbnail
 
 SHOTS = 5  # of each kind and class
-THUMBNAIL = (130, 96)  # width and height
-QUALITY = 75
 COLUMNS = {
     "ap": "AP",
     "roc_auc": "ROC AUC",
@@ -34,32 +29,21 @@ COLUMNS = {
     "balanced_accuracy": "balanced accuracy",
     "ece": "calibration error",
 }
-_CANVAS_HEIGHT = 72
 
 
 def render(evaluation: Evaluation, card: RunCard | None = None) -> str:
     """The page as HTML; of a model of ours, with its card."""
     summary, scored = evaluation.summary, evaluation.scored
-    losses = [summary["loss"]]
-    rows = evaluation.classes.with_columns(
-        pl.col("ap") / 100, pl.lit(summary["loss"]).alias("loss"), pl.lit(True).alias("tuned")
-    )
-    drawings = {
-        "per_class": lambda size: figures.per_class(rows, losses, size),
-        "wall": lambda size: figures.sparsity_wall(rows, losses, size),
-    }
-    at = scored.decided_at
-    if at is not None and scored.scale == "logit":
-        drawings["thresholds"] = lambda size: figures.threshold_shift(scored.scores, scored.targets, at, size)
-    probabilities = scored.probabilities
-    if probabilities is not None:
-        drawings["reliability"] = lambda size: figures.reliability(probabilities, scored.targets, size)
-    if card is not None:
-        drawings["convergence"] = lambda size: figures.run_convergence(card.history, card.epoch, size)
+    training = card.training if card else {}
+    drawings = _drawings(evaluation, card)
     return template("run.html").render(
         card=card,
         summary=summary,
         sentences=_sentences(summary),
+        chosen=recipe_words.chosen_on(training),
+        on=_chosen_on(training),
+        recipe=recipe_words.of_run(training),
+        fitted_on=_fitted_on(training),
         ranking={name: words for name, words in wording.RANKING.items() if name in summary["metrics"]["ranking"]},
         decisions=wording.DECISIONS,
         probabilities=wording.PROBABILITIES,
@@ -70,9 +54,44 @@ def render(evaluation: Evaluation, card: RunCard | None = None) -> str:
         between=wording.between,
         classes=sorted(summary["classes"], key=lambda row: row["positives_train"]),
         figures={name: both_sizes(draw) for name, draw in drawings.items()},
-        gallery=[] if at is None else _gallery(scored, at, summary["classes"]),
+        gallery=[] if scored.decided_at is None else _gallery(scored, scored.decided_at, summary["classes"]),
         most_classes=figures.MOST_CLASSES,
     )
+
+
+def _drawings(evaluation: Evaluation, card: RunCard | None) -> dict[str, Callable[[figures.Size], Drawing]]:
+    scored, losses = evaluation.scored, [evaluation.summary["loss"]]
+    means = figures.class_means(
+        evaluation.classes.with_columns(
+            pl.col("ap") / 100, pl.lit(losses[0]).alias("loss"), pl.lit(True).alias("tuned")
+        )
+    )
+    drawings: dict[str, Callable[[figures.Size], Drawing]] = {
+        "per_class": lambda size: figures.per_class(means, losses, size),
+        "wall": lambda size: figures.sparsity_wall(means, losses, size),
+    }
+    if scored.decided_at is not None and scored.scale == "logit":
+        curves = figures.threshold_curves(scored.scores, scored.targets, scored.decided_at)
+        drawings["thresholds"] = lambda size: figures.threshold_shift(curves, size)
+    if scored.probabilities is not None:
+        bins = figures.reliability_bins(scored.probabilities, scored.targets)
+        drawings["reliability"] = lambda size: figures.reliability(bins, size)
+    if card is not None and card.history:
+        on = _chosen_on(card.training)
+        drawings["convergence"] = lambda size: figures.run_convergence(card.history, card.epoch, size, on=on)
+    return drawings
+
+
+def _chosen_on(training: dict[str, Any]) -> str:
+    """The part that was looked at after each epoch, in words."""
+    return "test" if training.get("val") == "test" else "validation"
+
+
+def _fitted_on(training: dict[str, Any]) -> str | None:
+    """The part that a run's thresholds were fitted on, in words; None where it decides at 0.5."""
+    if training.get("threshold") == "0.5":
+        return None
+    return {"test": "the test part", "none": "train"}.get(training.get("val", "part"), "validation")
 
 
 def _sentences(summary: dict[str, Any]) -> list[str]:
@@ -82,8 +101,8 @@ def _sentences(summary: dict[str, Any]) -> list[str]:
     sentences = [f"mAP@class {wording.number(found['map_class'])}{sure} over {len(measured)} classes."]
     if "map_tail" in found:
         sentences.append(
-            f"The {summary['counted_classes']['tail']} tail classes, with fewer than 20 training positives, reach a "
-            f"mAP of {wording.number(found['map_tail'])}."
+            f"The {summary['counted_classes']['tail']} tail classes, with fewer than {MEDIUM_POSITIVES} training "
+            f"positives, reach a mAP of {wording.number(found['map_tail'])}."
         )
     if decided := [
         f"{wording.number(summary['metrics'][way]['macro_f1'])} with {words}"
@@ -111,7 +130,7 @@ def _gallery(scored: Scored, at: torch.Tensor, classes: list[dict[str, Any]]) ->
         ranked = rows[np.argsort(sign * scored.scores[rows, place].numpy(), kind="stable")][:SHOTS]
         for row in ranked.tolist():
             if row not in thumbnails:
-                thumbnails[row] = _thumbnail(scored.table, row)
+                thumbnails[row] = thumbnail(scored.table, row)
         return [
             {"item": scored.table.items[row], "score": float(shown[row, place]), "image": thumbnails[row]}
             for row in ranked.tolist()
@@ -135,28 +154,3 @@ def _gallery(scored: Scored, at: torch.Tensor, classes: list[dict[str, Any]]) ->
             }
         )
     return entries
-
-
-def _thumbnail(table: LabelTable, row: int) -> str | None:
-    """A small JPEG in base64 of an image or a pixel canvas; None where there is nothing to see."""
-    if table.features is None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = decode(table.image(row), THUMBNAIL)
-        if isinstance(image, str):
-            return None
-        image.thumbnail(THUMBNAIL)
-    elif table.features.ndim == 4 and table.features.shape[1] == 1:
-        image = _canvas(table.features[row, 0])
-    else:
-        return None
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _canvas(pixels: np.ndarray) -> Image.Image:
-    spread = max(float(np.ptp(pixels)), 1e-6)
-    grey = (255 * (pixels - pixels.min()) / spread).astype(np.uint8)
-    times = max(_CANVAS_HEIGHT // grey.shape[0], 1)
-    return Image.fromarray(grey.repeat(times, 0).repeat(times, 1))

@@ -1,10 +1,11 @@
 """Tables and progress on the terminal."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -20,6 +21,8 @@ from rich.progress import (
 from rich.table import Table
 
 from rarecall.audit import Audit, Facts
+from rarecall.labels import HEAD_POSITIVES, MEDIUM_POSITIVES
+from rarecall.listener import Listener
 from rarecall.reports.wording import (
     CALIBRATIONS,
     DECISIONS,
@@ -32,8 +35,9 @@ from rarecall.reports.wording import (
     gain_in_words,
     interval,
     number,
+    of_leaderboard,
 )  # fmt: skip
-from rarecall.training import Silent
+from rarecall.studies.summary import Summary
 
 if TYPE_CHECKING:
     from rarecall.reports.ranks_page import Ranking
@@ -42,66 +46,54 @@ MOST_CLASSES = 40
 SEVERITY_STYLES = {"error": "bold red", "warning": "yellow", "advice": "cyan"}
 
 
+class Display(Listener):
+    """Bars of what is under way where the output is a terminal; a line for each epoch, and for each sentence once."""
+
+    def __init__(self, console: Console, bars: Progress) -> None:
+        self.console, self.bars = console, bars
+        self.tasks: dict[str, TaskID] = {}
+        self.said: set[str] = set()
+        self.start = perf_counter()
+
+    def progress(self, what: str, done: int, total: int | None) -> None:
+        """Move the bar of this kind of work, which is made when it is first heard of."""
+        if what not in self.tasks:
+            self.tasks[what] = self.bars.add_task(what, total=total)
+        self.bars.update(self.tasks[what], completed=done, total=total)
+
+    def say(self, kind: str, sentence: str) -> None:
+        """One line, the first time."""
+        if sentence not in self.said:
+            self.said.add(sentence)
+            self.console.print(f"{kind}: {sentence}", markup=False, soft_wrap=True)
+
+    def epoch(self, history: list[dict[str, float]], best_epoch: int, epochs: int) -> None:
+        """One line: the losses, validation mAP@class, and whether it is the best so far."""
+        row = history[-1]
+        mark = "  best so far" if best_epoch == len(history) and "val_map_class" in row else ""
+        mean = None if np.isnan(value := row.get("val_map_class", np.nan)) else 100 * value
+        self.console.print(
+            f"epoch {len(history):>{len(str(epochs))}}/{epochs}  loss {_loss(row['train_loss'])}  validation "
+            f"loss {_loss(row.get('val_loss', np.nan))}, mAP@class {number(mean)}{mark}  "
+            f"({perf_counter() - self.start:.0f} s)",
+            soft_wrap=True,
+        )
+
+
+def _loss(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.4g}"
+
+
 @contextmanager
-def progress(console: Console) -> Iterator["Bars"]:
-    """Bars with the time left; nothing where the output is not a terminal."""
+def listening(console: Console | None = None) -> Iterator[Display]:
+    """A display for as long as the block takes, on stderr unless another console is given; its bars vanish then."""
+    console = console or Console(stderr=True)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        yield Bars(bars)
-
-
-class Bars:
-    """One bar for each kind of work, made when it is first heard of."""
-
-    def __init__(self, bars: Progress) -> None:
-        self.bars = bars
-        self.tasks: dict[str, TaskID] = {}
-
-    def show(self, what: str, done: int, total: int | None) -> None:
-        """So much of all is done."""
-        if what not in self.tasks:
-            self.tasks[what] = self.bars.add_task(what, total=total)
-        self.bars.update(self.tasks[what], completed=done, total=total)
-
-    def bar(self, what: str) -> Callable[[int, int], None]:
-        """A function that shows this kind of work."""
-        return lambda done, total: self.show(what, done, total)
-
-
-class TrainingDisplay(Silent):
-    """A training on the terminal: a bar of steps, a line for each epoch, and what has to be said.
-
-    Within a study (`one_of_many`) only the bar and the warnings.
-    """
-
-    def __init__(self, bars: Bars, console: Console, *, one_of_many: bool = False) -> None:
-        self.bars, self.console, self.one_of_many = bars, console, one_of_many
-        self.start = perf_counter()
-
-    def step(self, done: int, total: int) -> None:
-        """Move the bar."""
-        self.bars.show("steps", done, total)
-
-    def epoch(self, history: list[dict[str, float]], best_epoch: int, epochs: int) -> None:
-        """One line: the losses, validation mAP@class, and whether it is the best so far."""
-        if self.one_of_many:
-            return
-        row = history[-1]
-        mark = "  best so far" if best_epoch == len(history) else ""
-        self.console.print(
-            f"epoch {len(history):>{len(str(epochs))}}/{epochs}  loss {row['train_loss']:.4g}  validation "
-            f"loss {row['val_loss']:.4g}, mAP@class {number(100 * row['val_map_class'])}{mark}  "
-            f"({perf_counter() - self.start:.0f} s)",
-            soft_wrap=True,
-        )
-
-    def say(self, kind: str, sentence: str) -> None:
-        """One line."""
-        if kind == "warning" or not self.one_of_many:
-            self.console.print(f"{kind}: {sentence}", markup=False, soft_wrap=True)
+        yield Display(console, bars)
 
 
 def print_evaluation(summary: dict[str, Any], console: Console) -> None:
@@ -149,28 +141,29 @@ def print_rarest(classes: list[dict[str, Any]], console: Console, most: int = 10
     console.print("", table)
 
 
-def print_leaderboard(summary: dict[str, Any], console: Console) -> None:
-    """The leaderboard at each loss's own rate, and the verdict."""
-    entries = summary["tuned"]
-    console.print()
-    found = [name for name in FIGURES if name in entries[0]["figures"]]
-    groups = [group for group in ("all", "tail") if group in summary["counted_classes"]]
-    seeds = f"{summary['seeds']} seed" + ("" if summary["seeds"] == 1 else "s")
+def print_leaderboard(summary: Summary, console: Console) -> None:
+    """The leaderboard at each loss's own rate, the verdict, and the command that trains the winner."""
+    entries = summary.tuned
+    found = [name for name in FIGURES if name in entries[0].figures]
+    groups = [group for group in ("all", "tail") if group in summary.counted_classes]
 
-    table = _table(f"test part, mean ± SD of {seeds}, %", ["loss", *(FIGURES[name] for name in found)])
+    table = _table("", ["loss", *(FIGURES[name] for name in found)])
     for entry in entries:
-        figures = (entry["figures"][name] for name in found)
-        cells = (number(figure["mean"]) + deviation(figure["sd"]).replace(" ", "") for figure in figures)
-        table.add_row(escape(entry["loss"]), *cells)
-    console.print(table, "")
+        figures = (entry.figures[name] for name in found)
+        cells = (number(figure.mean) + deviation(figure.sd).replace(" ", "") for figure in figures)
+        table.add_row(escape(entry.loss), *cells)
+    console.print("", of_leaderboard(summary), table, "")
 
-    table = _table("mAP behind the best, with 95 % intervals", ["loss", *groups, "rate"])
+    table = _table("", ["loss", *groups, "rate"])
     for entry in entries:
-        behind = (interval(entry["to_best"][group]) for group in groups)
-        table.add_row(escape(entry["loss"]), *behind, f"{entry['rate']:g}")
-    console.print(table, "")
-    for sentence in summary["verdict"]:
+        behind = (interval(entry.to_best[group]) for group in groups)
+        table.add_row(escape(entry.loss), *behind, f"{entry.rate:g}")
+    if len(entries) > 1:
+        console.print("mAP behind the best, with 95 % intervals", table, "")
+    for sentence in summary.verdict:
         console.print("• " + escape(sentence))
+    console.print("")
+    console.print(f"train the winner: {summary.train_command}", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_ranks(ranking: "Ranking", console: Console) -> None:
@@ -217,8 +210,8 @@ def print_audit(audit: Audit, console: Console) -> None:
     tail = ", ".join(f"{size} {tier}" for tier, size in facts.tiers.items())
     imbalance = "" if facts.imbalance is None else f", imbalance {facts.imbalance:,.0f} to 1"
     console.print(
-        f"{facts.density:.2f} labels per training item{imbalance}; {tail} classes (100 and 20 training positives "
-        f"part them); {facts.unknown_share:.1%} of the training labels unknown"
+        f"{facts.density:.2f} labels per training item{imbalance}; {tail} classes ({HEAD_POSITIVES} and "
+        f"{MEDIUM_POSITIVES} training positives part them); {facts.unknown_share:.1%} of the training labels unknown"
     )
     ranked = sorted(facts.classes, key=lambda row: row.positives)
     hidden = len(ranked) - MOST_CLASSES

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from rarecall.studies.verdict import signed
+from rarecall.studies.summary import Difference, Summary
+from rarecall.studies.verdict import picked_on_test, signed
 
 FIGURES = {
     "map_class": "mAP@class",
@@ -52,6 +53,7 @@ DECISIONS = {
 }
 PROBABILITIES = {"ece": "expected calibration error", "brier": "Brier score"}
 CALIBRATIONS = {"probabilities": "as they are", "calibrated": "after Platt scaling fitted on validation"}
+PARTS = {"train": "train", "val": "validation", "test": "test"}
 WAYS = {"fitted": "fitted thresholds", "half": "score 0.5"}  # to decide
 
 
@@ -88,16 +90,33 @@ def deviation(value: float | None) -> str:
     return "" if value is None else f" ± {value:.1f}"
 
 
-def interval(difference: dict[str, Any]) -> str:
+def interval(difference: Difference) -> str:
     """A difference to the best with its interval.
 
-    >>> interval({"mean": -1.2, "low": -2.0, "high": -0.4})
+    >>> interval(Difference(mean=-1.2, low=-2.0, high=-0.4))
     '−1.2 (−2.0 to −0.4)'
     """
-    if difference["mean"] == difference["low"] == difference["high"] == 0:
+    if difference.mean == difference.low == difference.high == 0:
         return "best"
-    mean, low, high = (signed(difference[key]) for key in ("mean", "low", "high"))
-    return f"{mean} ({low} to {high})"
+    return f"{signed(difference.mean)} ({signed(difference.low)} to {signed(difference.high)})"
+
+
+def of_leaderboard(summary: Summary) -> str:
+    """What the figures of a leaderboard are of, and what chose."""
+    chosen = ", chosen on the test part" if picked_on_test(summary.protocol) else ""
+    if summary.protocol.val == "none":
+        chosen = ", nothing held out to choose on"
+    seeds = f"mean ± SD of {summary.seeds} seeds" if summary.seeds > 1 else "one seed"
+    return f"test part{chosen}, {seeds}, %"
+
+
+def sentence(words: str) -> str:
+    """With a capital and a full stop.
+
+    >>> sentence("no file is there"), sentence("")
+    ('No file is there.', '')
+    """
+    return words[:1].upper() + words[1:] + ("." if words and words[-1] not in ".!?" else "")
 
 
 def p_value(value: float | None) -> str:
