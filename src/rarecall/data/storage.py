@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rarecall.data.csv_rows import rows_of
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError, unknown_name
 from rarecall.files import replacing, write_bytes, write_text
@@ -352,7 +353,7 @@ def _read_csv(path: Path) -> tuple[_About, dict[str, Any]]:
             f"{path}: changed since it was saved with {_beside(path).name}: save it again, or remove that file to read "
             "the CSV as a table of your own"
         )
-    header, *rows = csv.reader(io.StringIO(data.decode(), newline=""))
+    header, *rows = rows_of(csv.reader(io.StringIO(data.decode(), newline="")))
     _check_width(len(header), about, path)
     _check_types(about, len(rows), path)
     before = 2 + len(about.columns)

@@ -10,6 +10,7 @@ from xml.parsers import expat
 
 import msgspec
 
+from rarecall.data.csv_rows import rows_of
 from rarecall.data.formats import _matlab
 from rarecall.errors import DataError, listing
 from rarecall.images.containers import ARCHIVES, UnreadableItem, is_unsafe, members, read_member
@@ -165,7 +166,7 @@ class Source:
         """
         reader = csv.reader(io.StringIO(self.text(name), newline=""), delimiter=delimiter)
         try:
-            for number, row in enumerate(reader, start=1):
+            for number, row in enumerate(rows_of(reader), start=1):
                 if row:
                     yield number, row
         except csv.Error as error:
