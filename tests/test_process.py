@@ -147,3 +147,15 @@ def test_several_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
         one.write_bytes(b"one")
         other.write_bytes(b"other")
     assert (tmp_path / "f").read_bytes() == b"one"
+
+
+def test_reading_labels_imports_no_package_for_images_or_features(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("image,hat\na.jpg,1\n")
+    heavy = ("torch", "torchvision", "pyarrow", "scipy", "sklearn", "matplotlib")
+    code = f"""
+        import sys
+        from rarecall import data
+        data.load({str(tmp_path / "t.csv")!r})
+        print(*(name for name in {heavy!r} if name in sys.modules))
+    """
+    assert in_a_process(code) == ""

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import pyarrow
 
 from rarecall.data.formats import _layout
 from rarecall.data.formats._columns import MOST_CLASSES
@@ -170,6 +169,7 @@ class _Parquet:
 
 
 def _parquet(file: Path) -> _Parquet:
+    import pyarrow
     from pyarrow import parquet
 
     try:
@@ -186,6 +186,8 @@ def _loose_files(path: Path) -> list[Path]:
 
 
 def _embeds_images(file: Path) -> bool:
+    import pyarrow
+
     try:
         schema = open_arrow(file).schema if file.suffix.lower() == ".arrow" else _parquet(file).schema
     except UnreadableItem:
@@ -358,6 +360,8 @@ def _three_valued(values: list[Any], where: str) -> np.ndarray:
 
 def _has_bytes(shard: Shard, column: str) -> np.ndarray:
     """Whether each row holds an image."""
+    import pyarrow
+
     if not isinstance(shard.table, _Parquet):
         return _valid_bytes(_column(shard, column))
     try:
@@ -368,6 +372,8 @@ def _has_bytes(shard: Shard, column: str) -> np.ndarray:
 
 def _column(shard: Shard, name: str) -> Any:
     """A column whose numbers lead nowhere outside the file."""
+    import pyarrow
+
     try:
         column = shard.table.column(name)
         column.validate(full=True)
