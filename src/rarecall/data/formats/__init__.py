@@ -41,7 +41,7 @@ from rarecall.data.formats import (
     webdataset,
     wider,
 )
-from rarecall.data.formats._source import COMPRESSED
+from rarecall.data.formats._files import COMPRESSED
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError, unknown_name
 

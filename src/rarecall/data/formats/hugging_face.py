@@ -15,7 +15,7 @@ import numpy as np
 
 from rarecall.data.formats import _layout
 from rarecall.data.formats._columns import MOST_CLASSES
-from rarecall.data.formats._source import Source, left_out_note
+from rarecall.data.formats._files import Files, left_out_note
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError, OptionError, listing
 from rarecall.images.containers import UnreadableItem, is_unsafe, open_arrow
@@ -104,7 +104,7 @@ def read(
 def _shards(path: Path) -> list[Shard]:
     """Every file of the data set, opened."""
     if path.is_dir() and (path / PARTS_FILE).is_file():
-        parts = Source(path).json(PARTS_FILE, _Parts).splits
+        parts = Files(path).json(PARTS_FILE, _Parts).splits
         return [shard for part in parts for shard in _saved(path, part, part)]
     if path.is_dir() and (path / STATE).is_file():
         return _saved(path, "", None)
@@ -118,7 +118,7 @@ def _shards(path: Path) -> list[Shard]:
 
 def _saved(path: Path, folder: str, part: str | None) -> list[Shard]:
     """The files that a state.json names."""
-    source = Source(path)
+    source = Files(path)
     below = f"{folder}/" if folder else ""
     if is_unsafe(folder):
         raise DataError(f"{source.where(PARTS_FILE)}: {folder!r} leads out of it")
@@ -216,7 +216,7 @@ def _features(path: Path, first: Shard) -> Mapping[str, Any]:
     info = f"{folder}/{INFO}" if folder else INFO
     said = None
     if path.is_dir() and (path / info).is_file():
-        said = Source(path).json(info, dict[str, Any]).get("features")
+        said = Files(path).json(info, dict[str, Any]).get("features")
         _require_few(_most_numbered(said), f"{path}/{info}")
     try:
         found = library.Features.from_dict(said) if said else library.Features.from_arrow_schema(first.table.schema)

@@ -22,7 +22,7 @@ LONGEST_LINE = 1 << 20  # characters
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
-class Source:
+class Files:
     """Files by their names relative to a folder or to the top of an archive, with `/` between folders.
 
     Args:
@@ -53,9 +53,9 @@ class Source:
         """What the items of a table are relative to."""
         return self.path.parent if self.is_archive else self.path
 
-    def below(self, top: str) -> "Source":
+    def below(self, top: str) -> "Files":
         """The same files seen from a folder inside."""
-        other = object.__new__(Source)
+        other = object.__new__(Files)
         other.__dict__.update(self.__dict__)
         other.top = f"{self.top}{top.strip('/')}/" if top.strip("/") else self.top
         return other
