@@ -22,8 +22,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from rarecall.data import LabelTable
-from rarecall.data.formats import _matlab, _source
-from rarecall.data.formats._source import Source
+from rarecall.data.formats import _files, _matlab
+from rarecall.data.formats._files import Files
 from rarecall.errors import DataError
 from rarecall.images import containers
 from rarecall.images.containers import Located, UnreadableItem, is_unsafe, members, split_region, with_region
@@ -207,7 +207,7 @@ def test_a_link_that_leads_out_is_refused_and_one_that_stays_is_not(tmp_path):
         assert why(data, item) == "a link that leads out of the data's folder"
         assert not Located(data, item).exists()
     with pytest.raises(DataError, match="a link that leads out"):
-        Source(data).read("out.png")
+        Files(data).read("out.png")
 
 
 LONG = "x" * 300
@@ -241,7 +241,7 @@ def test_an_archive_with_a_path_that_leads_out_is_refused(tmp_path, write, name)
     with pytest.raises(UnreadableItem, match="leads out of it"):
         members(file)
     with pytest.raises(DataError, match="leads out of it"):
-        Source(file)
+        Files(file)
 
 
 def test_a_member_that_claims_to_be_huge_is_not_unpacked(tmp_path, monkeypatch):
@@ -260,7 +260,7 @@ def test_what_is_packed_too_tightly_is_not_unpacked(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in contents.items():
             archive.writestr(name, data)
-    source = Source(tmp_path / "x.zip")
+    source = Files(tmp_path / "x.zip")
     with pytest.raises(DataError, match="zeros: zeros would be more than 1,000 times as large as it is packed"):
         source.read("zeros")
     assert source.read("digits") == digits
@@ -269,11 +269,11 @@ def test_what_is_packed_too_tightly_is_not_unpacked(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("write", [write_zip, write_tar])
 def test_annotations_in_an_archive_may_be_less_large_than_in_a_folder(tmp_path, monkeypatch, write):
-    monkeypatch.setattr(_source, "LARGEST_PACKED", 3 << 20)
+    monkeypatch.setattr(_files, "LARGEST_PACKED", 3 << 20)
     content = b"x" * (4 << 20)
     (tmp_path / "large.txt").write_bytes(content)
-    assert Source(tmp_path).read("large.txt") == content
-    source = Source(write(tmp_path / f"x.{write.__name__[-3:]}", {"large.txt": content, "less.txt": b"x" * (3 << 20)}))
+    assert Files(tmp_path).read("large.txt") == content
+    source = Files(write(tmp_path / f"x.{write.__name__[-3:]}", {"large.txt": content, "less.txt": b"x" * (3 << 20)}))
     assert len(source.read("less.txt")) == 3 << 20
     with pytest.raises(DataError, match=r"large\.txt would be 4 MiB, more than 3"):
         source.read("large.txt")
@@ -284,11 +284,11 @@ def test_all_variables_of_a_matlab_file_together_have_a_limit(tmp_path, monkeypa
     savemat(tmp_path / "few.mat", {"a": zeros}, do_compression=True)
     savemat(tmp_path / "many.mat", {"a": zeros, "b": zeros}, do_compression=True)
     monkeypatch.setattr(_matlab, "LARGEST", 1 << 17)
-    assert set(Source(tmp_path).matlab("many.mat")) >= {"a", "b"}
+    assert set(Files(tmp_path).matlab("many.mat")) >= {"a", "b"}
     monkeypatch.setattr(_matlab, "LARGEST", 100_000)
-    assert (Source(tmp_path).matlab("few.mat")["a"] == 0).all()
+    assert (Files(tmp_path).matlab("few.mat")["a"] == 0).all()
     with pytest.raises(DataError, match=r"many\.mat: its variables would unpack to more than"):
-        Source(tmp_path).matlab("many.mat")
+        Files(tmp_path).matlab("many.mat")
 
 
 def test_links_inside_a_tar_are_no_files(tmp_path):
@@ -312,7 +312,7 @@ def test_a_damaged_archive_is_one_line(tmp_path, suffix):
             found = set(members(file))
         except UnreadableItem:
             with pytest.raises(DataError, match=r"is not a readable .*: fetch it again"):
-                Source(file)
+                Files(file)
             found = set()
         assert found <= {"a.png", "b.png"}
         assert isinstance(decode(Located(tmp_path, f"x{suffix}/b.png"), (8, 8)), str)
@@ -321,10 +321,10 @@ def test_a_damaged_archive_is_one_line(tmp_path, suffix):
 def test_what_is_compressed_as_a_whole_has_to_be_unpacked(tmp_path):
     file = write_tar(tmp_path / "x.tar.gz", {"a.png": png(pixels())}, "w:gz")
     with pytest.raises(DataError, match=r"compressed as a whole.*: unpack it"):
-        Source(file)
+        Files(file)
     (tmp_path / "x.txt").write_text("x")
     with pytest.raises(DataError, match=r"neither a folder nor a \.zip or \.tar"):
-        Source(tmp_path / "x.txt")
+        Files(tmp_path / "x.txt")
 
 
 # --- what is remembered of archives -------------------------------------------------------------------------
@@ -488,9 +488,9 @@ def test_a_source_is_the_same_packed_or_not(tmp_path, kind):
         for name, data in files.items():
             (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "set" / name).write_bytes(data)
-        source = Source(tmp_path / "set")
+        source = Files(tmp_path / "set")
     else:
-        source = Source((write_zip if kind == "zip" else write_tar)(tmp_path / f"set.{kind}", files))
+        source = Files((write_zip if kind == "zip" else write_tar)(tmp_path / f"set.{kind}", files))
     below = source.below("top")
     assert below.files() == ["a/1.jpg", "a/2.PNG"]
     assert below.files("a") == below.files()
@@ -508,7 +508,7 @@ def test_a_source_is_the_same_packed_or_not(tmp_path, kind):
 
 
 def test_annotations_that_are_not_what_they_should_be(tmp_path):
-    source = Source(tmp_path)
+    source = Files(tmp_path)
     (tmp_path / "latin.txt").write_bytes("ü".encode("latin-1"))
     (tmp_path / "long.txt").write_text("x" * 10_000_000)
     (tmp_path / "bad.json").write_text('{"a": [1, 2')
@@ -542,7 +542,7 @@ def test_xml_of_any_encoding_without_entities_is_read(tmp_path):
     for encoding in ("utf-8", "utf-16", "utf-8-sig", "iso-8859-1"):
         declared = f'<?xml version="1.0" encoding="{encoding}"?>' if encoding.startswith("iso") else ""
         (tmp_path / "a.xml").write_text(f"{declared}<!DOCTYPE a><a>grün</a>", encoding)
-        assert Source(tmp_path).xml("a.xml").text == "grün"
+        assert Files(tmp_path).xml("a.xml").text == "grün"
 
 
 def test_fractions_of_pixels_are_rounded_and_other_regions_are_named(tmp_path):

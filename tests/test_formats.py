@@ -14,7 +14,7 @@ from scipy.io import savemat
 
 from rarecall import data
 from rarecall.audit import count_facts
-from rarecall.data.formats._source import Source
+from rarecall.data.formats._files import Files
 from rarecall.data.formats.feature_table import read_features
 from rarecall.errors import DataError, OptionError
 from tests.files import write_image
@@ -129,7 +129,7 @@ def test_a_header_of_any_length(tmp_path: Path) -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (found.stdout, found.stderr) == ("200000", "")
     write(tmp_path / "long.csv", f"image,{name}\n")
-    assert next(Source(tmp_path).rows("long.csv"))[1][1] == name
+    assert next(Files(tmp_path).rows("long.csv"))[1][1] == name
 
 
 def test_names_to_ignore_that_are_no_list(tmp_path: Path) -> None:

@@ -1,19 +1,11 @@
 """Writing files so that a reader never meets half of one."""
 
+import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-UMASK = _umask()  # read once: reading it sets it for a moment, for every thread
 
 
 @contextmanager
@@ -24,21 +16,30 @@ def replacing(path: Path) -> Iterator[Path]:
     (a disk that is full) leaves the old one and nothing beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
+    part = _new_beside(path)
     try:
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        part.chmod(0o666 & ~UMASK)
         part.replace(path)
         _flush_folder(path.parent)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, name):
+        if isinstance(error, OSError) and error.filename in (None, str(part)):
             error.filename = str(path)
         raise
+
+
+def _new_beside(path: Path) -> Path:
+    """An empty file in the same folder, with the permissions that the process gives to new files.
+
+    `tempfile` would make it private, and to ask for the usual permissions is to change them for a moment.
+    """
+    while True:
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            return part
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -5,13 +5,16 @@ unless others are named. Random numbers come from the seed alone and are the sam
 """
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from rarecall.data.table import PARTS, LabelTable
 from rarecall.errors import DataError, OptionError, unknown_name
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN, LabelMatrix
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 EXPONENT = 6.0  # of the Pareto curve of VOC-LT and COCO-LT
 TAIL = 0.99  # the curve is followed up to this quantile
@@ -71,6 +74,8 @@ def long_tail(
         DataError: the parts hold no positive.
         OptionError: not 1 ≤ minimum ≤ maximum, or an exponent that is not positive.
     """
+    from scipy.sparse import csr_array
+
     if not 1 <= minimum <= maximum or not np.isfinite(maximum):
         raise OptionError(f"maximum={maximum}, minimum={minimum}: give 1 ≤ minimum ≤ maximum")
     if not 0 < exponent < np.inf:
@@ -86,7 +91,7 @@ def long_tail(
     return table.select(keep).derived(f"{step}{_if_not(('train',), parts=tuple(parts))})")
 
 
-def _targets(present: csr_array, maximum: float, minimum: float, exponent: float) -> np.ndarray:
+def _targets(present: "csr_array", maximum: float, minimum: float, exponent: float) -> np.ndarray:
     """Wanted positives of each class, (C,)."""
     together = (present.T @ present).toarray()
     positives = np.maximum(np.diag(together), 1)
@@ -96,7 +101,7 @@ def _targets(present: csr_array, maximum: float, minimum: float, exponent: float
     return np.minimum(targets.round(), positives)
 
 
-def _fit(present: csr_array, targets: np.ndarray, seed: int) -> np.ndarray:
+def _fit(present: "csr_array", targets: np.ndarray, seed: int) -> np.ndarray:
     """Which rows to keep, (N,) bool."""
     of_row = [classes.tolist() for classes in np.split(present.indices, present.indptr[1:-1])]
     kept = [bool(classes) for classes in of_row]

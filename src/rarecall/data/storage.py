@@ -12,16 +12,18 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from rarecall.data.csv_rows import rows_of
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError, unknown_name
 from rarecall.files import replacing, write_bytes, write_text
+
+if TYPE_CHECKING:  # imported where Parquet is written or read
+    import pyarrow as pa
 
 NAME = "saved"
 KEY, DIGEST = b"rarecall", b"rarecall-sha256"
@@ -96,6 +98,9 @@ def recognises(path: Path) -> bool:
             return bool(re.match(rb'\{"rarecall":\d', stream.read(16)))
     if path.suffix.lower() != ".parquet" or not path.is_file():
         return False
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
     try:
         return KEY in (pq.read_schema(path).metadata or {})
     except (pa.ArrowException, OSError):
@@ -114,6 +119,8 @@ def read(path: Path, *, images: str | None = None) -> LabelTable:
     """
     if not recognises(path):
         raise DataError(f"{path}: not a table that was saved: expected a .parquet, or a .csv with its .csv.json")
+    import pyarrow as pa
+
     try:
         about, rows = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
     except (pa.ArrowException, OSError, ValueError, TypeError, IndexError, OverflowError, csv.Error) as error:
@@ -203,6 +210,9 @@ def _header(table: LabelTable) -> list[str]:
 
 
 def _save_parquet(table: LabelTable, path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
     header = [*_header(table), *([] if table.features is None else ["features"])]
     about = msgspec.json.encode(_about(table, path))
     metadata = {KEY: about, DIGEST: hashlib.sha256(about).hexdigest().encode()}  # pages have sums, the footer has none
@@ -218,7 +228,9 @@ def _save_parquet(table: LabelTable, path: Path) -> None:
         writer.close()
 
 
-def _arrays(table: LabelTable, rows: slice) -> Iterator[pa.Array]:
+def _arrays(table: LabelTable, rows: slice) -> "Iterator[pa.Array]":
+    import pyarrow as pa
+
     yield pa.array(table.items[rows], pa.string())
     for column in (table.split, *table.columns.values()):
         values = column[rows]
@@ -242,6 +254,9 @@ def _is_arrows(dtype: np.dtype[Any]) -> bool:
 
 
 def _read_parquet(path: Path) -> tuple[_About, dict[str, Any]]:
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         metadata = file.schema_arrow.metadata
         if hashlib.sha256(metadata[KEY]).hexdigest().encode() != metadata.get(DIGEST):
@@ -277,8 +292,10 @@ def _read_parquet(path: Path) -> tuple[_About, dict[str, Any]]:
     }
 
 
-def _check_texts(whole: pa.Table, about: _About, path: Path) -> None:
+def _check_texts(whole: "pa.Table", about: _About, path: Path) -> None:
     """Refuse what has become no text, or is missing, among items, parts and columns of texts."""
+    import pyarrow as pa
+
     kinds = ["U", "U", *(kind.lstrip("<>|=") for kind in about.columns.values())]
     for place in [place for place, kind in enumerate(kinds) if kind[0] in "UO"]:
         column = whole.column(place)
@@ -352,7 +369,7 @@ def _read_csv(path: Path) -> tuple[_About, dict[str, Any]]:
             f"{path}: changed since it was saved with {_beside(path).name}: save it again, or remove that file to read "
             "the CSV as a table of your own"
         )
-    header, *rows = csv.reader(io.StringIO(data.decode(), newline=""))
+    header, *rows = rows_of(csv.reader(io.StringIO(data.decode(), newline="")))
     _check_width(len(header), about, path)
     _check_types(about, len(rows), path)
     before = 2 + len(about.columns)

@@ -1,14 +1,17 @@
 """Random changes of training images, by preset; each image's are found again by seed, epoch and row."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 
 from rarecall.images.containers import Box
-from rarecall.images.decoding import Draw, Size, Source, read_image, whole
+from rarecall.images.decoding import Draw, Picture, Size, read_image, whole
+
+if TYPE_CHECKING:  # importing it takes as long as importing all else
+    from torchvision.transforms import v2
 
 # The least share of an image's area in a crop, and how far a crop's proportions may differ from the image's.
 # The pedestrian paper names its augmentations and gives no ranges but the rotation's; smaller crops would cut
@@ -29,22 +32,28 @@ class Preset(NamedTuple):
     change: Callable[[Tensor], Tensor]
 
 
-def _random_crop(size: Size, law: v2.RandomResizedCrop) -> Box:
+def _random_crop(size: Size, law: "v2.RandomResizedCrop") -> Box:
     """A part of random area and proportions; the law's own size is of no matter."""
     found = law.make_params([torch.empty(0, *size)])
     return found["left"], found["top"], found["width"], found["height"]
 
 
-_imagenet = v2.RandomResizedCrop(1, scale=(0.08, 1.0))
+@cache
+def _imagenet() -> "v2.RandomResizedCrop":
+    from torchvision.transforms import v2
+
+    return v2.RandomResizedCrop(1, scale=(0.08, 1.0))
 
 
 def _much_or_little(size: Size) -> Box:
     """8 % to all of the area: how ImageNet is trained (Szegedy et al., 2015)."""
-    return _random_crop(size, _imagenet)
+    return _random_crop(size, _imagenet())
 
 
 def _most(size: Size) -> Box:
     """A part of nearly the image's proportions."""
+    from torchvision.transforms import v2
+
     proportion = size[1] / size[0]
     ratio = proportion / PROPORTION, proportion * PROPORTION
     return _random_crop(size, v2.RandomResizedCrop(1, scale=(LEAST_AREA, 1.0), ratio=ratio))
@@ -70,6 +79,8 @@ def _flip(image: Tensor) -> Tensor:
 
 def _translate(image: Tensor) -> Tensor:
     """Moved by up to an eighth of each side, with black where nothing was, flipped or not: CIFAR's usual 4 of 32."""
+    from torchvision.transforms import v2
+
     height, width = image.shape[-2:]
     return _flip(v2.RandomCrop((height, width), padding=[width // 8, height // 8])(image))
 
@@ -82,25 +93,39 @@ def _brighten(image: Tensor) -> Tensor:
     return (image.to(torch.int16) + levels).clamp_(0, 255).to(torch.uint8)
 
 
-# Flipped or not, rotated by up to 15° and changed in colour.
-_rotate_and_colour = v2.Compose(
-    [
-        v2.RandomHorizontalFlip(),
-        v2.RandomRotation((-15, 15), interpolation=v2.InterpolationMode.BILINEAR),
-        v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05),
-    ]
-)
-# 32 levels, 18° of hue and swapped channels, each with probability 1/2: how Wu et al. train VOC-LT. Their levels are
-# added; torchvision's brightness would multiply.
-_photometric_and_flip = v2.Compose(
-    [
-        v2.Lambda(_brighten),
-        v2.RandomPhotometricDistort(
-            brightness=(1.0, 1.0), contrast=(0.5, 1.5), saturation=(0.5, 1.5), hue=(-0.05, 0.05)
-        ),
-        v2.RandomHorizontalFlip(),
-    ]
-)
+@cache
+def _turns_and_colours() -> "v2.Compose":
+    from torchvision.transforms import v2
+
+    turn = v2.RandomRotation((-15, 15), interpolation=v2.InterpolationMode.BILINEAR)
+    colour = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05)
+    return v2.Compose([v2.RandomHorizontalFlip(), turn, colour])
+
+
+def _rotate_and_colour(image: Tensor) -> Tensor:
+    """Flipped or not, rotated by up to 15° and changed in colour."""
+    changed: Tensor = _turns_and_colours()(image)
+    return changed
+
+
+@cache
+def _distortions() -> "v2.Compose":
+    from torchvision.transforms import v2
+
+    distort = v2.RandomPhotometricDistort(
+        brightness=(1.0, 1.0), contrast=(0.5, 1.5), saturation=(0.5, 1.5), hue=(-0.05, 0.05)
+    )
+    return v2.Compose([v2.Lambda(_brighten), distort, v2.RandomHorizontalFlip()])
+
+
+def _photometric_and_flip(image: Tensor) -> Tensor:
+    """32 levels, 18° of hue and swapped channels, each with probability 1/2: how Wu et al. train VOC-LT.
+
+    Their levels are added; torchvision's brightness would multiply.
+    """
+    changed: Tensor = _distortions()(image)
+    return changed
+
 
 PRESETS: dict[str, Preset] = {
     "none": Preset(whole, _as_it_is),
@@ -112,7 +137,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def augment(preset: str, source: Source, size: Size, seed: int) -> Tensor | str:
+def augment(preset: str, source: Picture, size: Size, seed: int) -> Tensor | str:
     """The image (3, H, W) uint8 at this size as the preset and the seed change it; or why it cannot be read."""
     draw, change = PRESETS[preset]
     before = torch.get_rng_state()  # by hand: fork_rng takes as long as resizing a small image

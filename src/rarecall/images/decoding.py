@@ -9,20 +9,20 @@ import contextlib
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
-from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
 
 from rarecall.images.containers import Box, Located, UnreadableItem, crop, split_region
 
+if TYPE_CHECKING:  # reading labels takes neither of PyTorch's packages, which take seconds to import
+    from torch import Tensor
+
 Size = tuple[int, int]  # height and width
 Draw = Callable[[Size], Box]  # which part of an image of this size: left, top, width and height in its pixels
-Source = Path | bytes | Image.Image | Located
+Picture = Path | bytes | Image.Image | Located
 SUFFIXES = frozenset(
     (
         ".jpg",
@@ -54,13 +54,13 @@ def whole(size: Size) -> Box:
     return 0, 0, width, height
 
 
-def read_image(source: Source, size: Size, draw: Draw = whole) -> Tensor | str:
+def read_image(source: Picture, size: Size, draw: Draw = whole) -> "Tensor | str":
     """The image, or the part that `draw` names, (3, H, W) uint8 resized to `size`; or why it cannot be read."""
     image = decode(source, size, draw)
     return image if isinstance(image, str) else resize(image, size)
 
 
-def decode(source: Source, size: Size, draw: Draw = whole) -> Image.Image | str:
+def decode(source: Picture, size: Size, draw: Draw = whole) -> Image.Image | str:
     """A part of the image or of its region, upright in 8-bit RGB; or why there is none.
 
     Pillow decodes: it outlives torchvision's own decoders, which are deprecated since 0.29.
@@ -170,21 +170,28 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def resize(image: Image.Image, size: Size) -> Tensor:
+def resize(image: Image.Image, size: Size) -> "Tensor":
     """The image (3, H, W) uint8 of this size, bicubic and antialiased; its proportions are not kept."""
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as transforms
+
     resized: Tensor = transforms.resize(
         to_tensor(image), list(size), interpolation=InterpolationMode.BICUBIC, antialias=True
     )
     return resized
 
 
-def to_tensor(image: Image.Image) -> Tensor:
+def to_tensor(image: Image.Image) -> "Tensor":
     """The pixels (3, H, W) uint8 of an RGB image, channels last in memory, which resizing is fastest with."""
+    import torch
+
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def stack(images: Sequence[Tensor]) -> Tensor:
+def stack(images: "Sequence[Tensor]") -> "Tensor":
     """Images (3, H, W) as one batch (N, 3, H, W), channels last in memory, which convolutions are fastest with."""
+    import torch
+
     return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 

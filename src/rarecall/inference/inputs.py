@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rarecall.data.columns import ITEM_NAMES, find
+from rarecall.data.csv_rows import rows_of
 from rarecall.data.formats import csv_file, feature_table
 from rarecall.errors import DataError
 from rarecall.images.containers import ARCHIVES, UnreadableItem, members
@@ -103,7 +104,7 @@ def _listed(path: Path, images: Path | None, image_column: str | None) -> Iterat
             column = image_column or find(columns, ITEM_NAMES) or columns[0]
             if column not in columns:
                 raise DataError(f"{path}: no column {column!r}: it has {', '.join(columns)}")
-            cells = ((row[column] or "").strip() for row in reader)
+            cells = ((row[column] or "").strip() for row in rows_of(reader))
             yield from _some((base / cell for cell in cells if cell), f"{path}: names no image")
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not readable as CSV in UTF-8 ({error}): mend it") from None

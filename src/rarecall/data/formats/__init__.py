@@ -3,7 +3,6 @@
 To add one, write such a module and name it in FORMATS; the order is the order of recognition.
 """
 
-import csv
 import inspect
 import os
 from collections.abc import Callable
@@ -42,12 +41,9 @@ from rarecall.data.formats import (
     webdataset,
     wider,
 )
-from rarecall.data.formats._source import COMPRESSED
+from rarecall.data.formats._files import COMPRESSED
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError, unknown_name
-
-csv.field_size_limit(2**31 - 1)  # for all readers, here and in `storage`: a long note is no damage
-
 
 GROUP = "group"  # the option of a format whose columns are classes unless they are named
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rarecall.data.columns import ITEM_NAMES, SPLIT_NAMES, TAG_NAMES, find
 from rarecall.data.identities import looks_like_identity
@@ -353,6 +351,9 @@ def read_parquet(file: Path) -> pl.DataFrame:
     Raises:
         DataError: it is damaged.
     """
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
     try:
         with pq.ParquetFile(file) as parquet:
             table = parquet.read()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from rarecall.data.formats._source import Source
+from rarecall.data.formats._files import Files
 from rarecall.errors import DataError, OptionError, unknown_name
 from rarecall.images.containers import ARCHIVES, members
 from rarecall.labels import ABSENT, PRESENT, LabelMatrix
@@ -17,7 +17,7 @@ MOST_FOLDERS = 32  # that are looked into for files; more are classes, each with
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def seek(path: Path, markers: Iterable[str], tops: Iterable[str] = ("",)) -> Source | None:
+def seek(path: Path, markers: Iterable[str], tops: Iterable[str] = ("",)) -> Files | None:
     """The files below the first of some folders that holds all the markers; None if none does.
 
     Raises:
@@ -25,7 +25,7 @@ def seek(path: Path, markers: Iterable[str], tops: Iterable[str] = ("",)) -> Sou
     """
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() in ARCHIVES):
         return None
-    markers, source = list(markers), Source(path)
+    markers, source = list(markers), Files(path)
     for top in tops:
         below = source.below(top)
         if all(_has(below, marker) for marker in markers):
@@ -33,7 +33,7 @@ def seek(path: Path, markers: Iterable[str], tops: Iterable[str] = ("",)) -> Sou
     return None
 
 
-def _has(source: Source, name: str) -> bool:
+def _has(source: Files, name: str) -> bool:
     """As `source.has`, but archives with a million members are not gone through for each name."""
     if not source.is_archive:
         return source.has(name)
@@ -68,7 +68,7 @@ def holds(path: Path, markers: Iterable[str], tops: Iterable[str] = ("",)) -> bo
         return False
 
 
-def find(path: Path, markers: Sequence[str], tops: Iterable[str] = ("",)) -> Source:
+def find(path: Path, markers: Sequence[str], tops: Iterable[str] = ("",)) -> Files:
     """As `seek`.
 
     Raises:
@@ -76,7 +76,7 @@ def find(path: Path, markers: Sequence[str], tops: Iterable[str] = ("",)) -> Sou
     """
     source = seek(path, markers, tops)
     if source is None:
-        Source(path)  # which says what is wrong with a path that is no data set at all
+        Files(path)  # which says what is wrong with a path that is no data set at all
         raise DataError(f"{path}: no {' and '.join(markers)} in it: expected the layout that its owners publish")
     return source
 
@@ -117,7 +117,7 @@ def class_numbers(found: Sequence[str], names: Sequence[str], where: str) -> np.
     return np.array([place[word] for word in found], np.int64)
 
 
-def fields(source: Source, name: str, count: int, most: int = -1) -> Iterator[tuple[int, list[str]]]:
+def fields(source: Files, name: str, count: int, most: int = -1) -> Iterator[tuple[int, list[str]]]:
     """The fields of each line that is not blank, split at most `most` times, with the line's number.
 
     Raises:
@@ -130,7 +130,7 @@ def fields(source: Source, name: str, count: int, most: int = -1) -> Iterator[tu
         yield number, found
 
 
-def numbered(source: Source, name: str) -> dict[int, str]:
+def numbered(source: Files, name: str) -> dict[int, str]:
     """Lines of `number text`, as the texts by their numbers.
 
     Raises:
@@ -147,7 +147,7 @@ def numbered(source: Source, name: str) -> dict[int, str]:
     return found
 
 
-def integers(source: Source, name: str, count: int) -> np.ndarray:
+def integers(source: Files, name: str, count: int) -> np.ndarray:
     """The first `count` fields of each line, (lines, count) int64; what stands behind them is not read.
 
     Raises:

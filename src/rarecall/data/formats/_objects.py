@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from rarecall.data.formats._source import left_out_note
+from rarecall.data.formats._files import left_out_note
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError
 from rarecall.images.containers import with_region

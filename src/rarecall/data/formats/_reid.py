@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from rarecall.data.formats import _matlab, _pedestrian
+from rarecall.data.formats._files import Files, count_notes, left_out_note
 from rarecall.data.formats._layout import choose
-from rarecall.data.formats._source import Source, count_notes, left_out_note
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, listing
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN, LabelMatrix
@@ -106,7 +106,7 @@ def read(layout: Layout, path: Path, labels: str, attribute_file: str | None, ju
     choose("labels", labels, ("attributes", "identity"))
     choose("junk", junk, ("leave-out", "unknown"))
     choose("no_colour", no_colour, ("unknown", "absent"))
-    source = Source(path, _pedestrian.top_of(path, "bounding_box_train", layout.tops) or "")
+    source = Files(path, _pedestrian.top_of(path, "bounding_box_train", layout.tops) or "")
     images, notes = _find_images(layout, source)
     counts = _counts(images)
     is_junk = images.identity <= DISTRACTOR
@@ -138,7 +138,7 @@ def read(layout: Layout, path: Path, labels: str, attribute_file: str | None, ju
     )
 
 
-def _find_images(layout: Layout, source: Source) -> tuple[_Images, tuple[str, ...]]:
+def _find_images(layout: Layout, source: Files) -> tuple[_Images, tuple[str, ...]]:
     source.need("bounding_box_train")
     found = [(name, role) for folder, role in ROLES.items() for name in source.files(folder, (".jpg",))]
     matches = [layout.image.fullmatch(PurePosixPath(name).name) for name, _ in found]
@@ -176,7 +176,7 @@ def _identity_labels(images: _Images, path: Path) -> tuple[list[str], LabelMatri
     return [f"{person:04d}" for person in persons.tolist()], labels
 
 
-def _read_attributes(layout: Layout, source: Source, file: str | None, no_colour: str) -> dict[str, _Persons]:
+def _read_attributes(layout: Layout, source: Files, file: str | None, no_colour: str) -> dict[str, _Persons]:
     matlab, where = _load(layout, source, file)
     if layout.key not in matlab:
         raise DataError(f"{where}: no structure {layout.key!r} in it: fetch it from {layout.attributes_home}")
@@ -189,7 +189,7 @@ def _read_attributes(layout: Layout, source: Source, file: str | None, no_colour
     }
 
 
-def _load(layout: Layout, source: Source, given: str | None) -> tuple[dict[str, object], str]:
+def _load(layout: Layout, source: Files, given: str | None) -> tuple[dict[str, object], str]:
     """The attribute file: the one given, or one within the data set or beside its archive."""
     if given:
         file = Path(given).expanduser()
@@ -198,7 +198,7 @@ def _load(layout: Layout, source: Source, given: str | None) -> tuple[dict[str, 
         return _matlab.load(file.read_bytes(), str(file)), str(file)
     repository = layout.attributes_home.rpartition("/")[2]
     folders = ("attribute/", "attributes/", "", f"{repository}/", f"{repository}-master/")
-    for place in (source, Source(source.path), Source(source.root)):
+    for place in (source, Files(source.path), Files(source.root)):
         if name := place.first(f"{folder}{layout.key}.mat" for folder in folders):
             return place.matlab(name), place.where(name)
     raise DataError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rarecall.data.formats import _layout
-from rarecall.data.formats._source import Source, count_notes
+from rarecall.data.formats._files import Files, count_notes
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError
 from rarecall.images.containers import CIFAR_LABELS
@@ -63,7 +63,7 @@ def read(path: Path, *, labels: str = "fine") -> LabelTable:
     )
 
 
-def _binary(path: Path) -> tuple[Source, bool]:
+def _binary(path: Path) -> tuple[Files, bool]:
     """The folder of the binary version, and whether it is CIFAR-100's."""
     if path.is_file():
         raise DataError(f"{path}: CIFAR's images are records of its files, so it is read from its folder: unpack it")
@@ -83,7 +83,7 @@ def _is_python(path: Path) -> bool:
     return any(all((path / top / name).is_file() for name in names) for top in PYTHON_TOPS for names in PYTHON)
 
 
-def _codes(source: Source, file: str, length: int) -> np.ndarray:
+def _codes(source: Files, file: str, length: int) -> np.ndarray:
     """The labels of a file's records, (records, 1 or 2)."""
     data = source.read(file)
     if not data or len(data) % length:
@@ -91,7 +91,7 @@ def _codes(source: Source, file: str, length: int) -> np.ndarray:
     return np.frombuffer(data, np.uint8).reshape(-1, length)[:, : CIFAR_LABELS[length]].copy()
 
 
-def _words(source: Source, file: str, codes: np.ndarray) -> tuple[list[str], np.ndarray]:
+def _words(source: Files, file: str, codes: np.ndarray) -> tuple[list[str], np.ndarray]:
     """The names of classes, and the class of each row."""
     names = [line for _, line in source.lines(file)]
     if codes.max() >= len(names):

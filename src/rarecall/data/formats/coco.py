@@ -14,9 +14,9 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta, Struct
 
+from rarecall.data.formats._files import Files, count_notes
 from rarecall.data.formats._layout import choose
 from rarecall.data.formats._objects import CODES, PARTS, given_folder, keep, presence, repeated
-from rarecall.data.formats._source import Source, count_notes
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError, OptionError, listing, unknown_name
 from rarecall.images.containers import is_unsafe
@@ -106,7 +106,7 @@ class Instances:
 class PartFile:
     """An instances file, its part, the table's root, and the folder of its images below that."""
 
-    source: Source
+    source: Files
     name: str
     part: str
     root: Path
@@ -187,20 +187,20 @@ def find(path: Path, year: str | None = None, images: Path | None = None) -> tup
     chosen = str(year) if year is not None else max(found)
     if chosen not in found:
         raise OptionError(f"{path}: {unknown_name('year', chosen, sorted(found))}")
-    place = Source(images or path)
+    place = Files(images or path)
     files = [_part_file(*file, chosen, place) for file in found[chosen]]
     return chosen, files
 
 
-def _part_file(source: Source, name: str, part: str, year: str, place: Source) -> PartFile:
+def _part_file(source: Files, name: str, part: str, year: str, place: Files) -> PartFile:
     return PartFile(source, name, part, place.root, image_folder(place, f"{part}{year}"))
 
 
-def _years(path: Path) -> Iterator[tuple[str, list[tuple[Source, str, str]]]]:
+def _years(path: Path) -> Iterator[tuple[str, list[tuple[Files, str, str]]]]:
     """For each year that there is, where the annotations of its parts are, their names and the parts."""
     for year in YEARS:
         archive = path / f"annotations_trainval{year}.zip"
-        for source in [Source(path), *([Source(archive)] if archive.is_file() else [])]:
+        for source in [Files(path), *([Files(archive)] if archive.is_file() else [])]:
             names = {part: f"annotations/instances_{part}{year}.json" for part in ("train", "val")}
             if found := [(source, name, part) for part, name in names.items() if source.has(name)]:
                 yield year, found
@@ -209,7 +209,7 @@ def _years(path: Path) -> Iterator[tuple[str, list[tuple[Source, str, str]]]]:
 
 def _single_file(path: Path, year: str | None, images: Path | None) -> tuple[str, list[PartFile]]:
     official = _OFFICIAL.fullmatch(path.name)
-    source = Source(path.parent)
+    source = Files(path.parent)
     if official is None:
         if year is not None:
             raise OptionError(f"{path}: the option year is for COCO's own files")
@@ -219,11 +219,11 @@ def _single_file(path: Path, year: str | None, images: Path | None) -> tuple[str
     part, found = official.groups()
     if year is not None and str(year) != found:
         raise OptionError(f"{path}: {unknown_name('year', str(year), [found])}")
-    place = Source(images or (path.parent.parent if path.parent.name == "annotations" else path.parent))
+    place = Files(images or (path.parent.parent if path.parent.name == "annotations" else path.parent))
     return found, [_part_file(source, path.name, part, found, place)]
 
 
-def image_folder(source: Source, folder: str) -> str:
+def image_folder(source: Files, folder: str) -> str:
     """Where the images of a part lie: unpacked, or in the zip as downloaded; ends in `/`."""
     for name in (folder, f"images/{folder}"):
         if source.has(name):
@@ -235,7 +235,7 @@ def image_folder(source: Source, folder: str) -> str:
     return f"{folder}/"
 
 
-def read_instances(source: Source, name: str, sound_only: bool = False) -> Instances:
+def read_instances(source: Files, name: str, sound_only: bool = False) -> Instances:
     """The images of an instances file and their objects.
 
     Args:

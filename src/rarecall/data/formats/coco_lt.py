@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from rarecall.data.formats import coco, long_tail
+from rarecall.data.formats._files import Files, count_notes
 from rarecall.data.formats._objects import given_folder
-from rarecall.data.formats._source import Source, count_notes
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, listing
 
@@ -40,7 +40,7 @@ def read(path: Path, *, ids: str | None = None, test: str | None = None, images:
         images: the folder that holds train2017/ and val2017/; default: the path.
     """
     place = given_folder(images)
-    file = long_tail.list_file(Source(path), ids, LISTS)
+    file = long_tail.list_file(Files(path), ids, LISTS)
     wanted = _numbers(long_tail.read_ids(file), file)
     train = _part(path, "train", place)
     tested = _part(Path(test).expanduser() if test else path, "val", place)

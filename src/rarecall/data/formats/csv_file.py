@@ -3,11 +3,12 @@
 import codecs
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
 
+from rarecall.data.csv_rows import rows_of
 from rarecall.data.formats import _columns
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError
@@ -81,9 +82,10 @@ def frame(file: Path) -> pl.DataFrame:
         raise DataError(f"{file}: the file is empty: expected a header row and one row per image")
     header_line = text.lstrip("\n\r").splitlines()[0]
     delimiter = max(DELIMITERS, key=header_line.count)
-    header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    rows = rows_of(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    header = next(rows)
     _columns.require_distinct(header, str(file))
-    _require_whole_rows(text, delimiter, len(header), file)
+    _require_whole_rows(rows, len(header), file)
     if "" in (names := [name.strip() for name in header]):
         place = names.index("") + 1
         raise DataError(f"{file} row 1: column {place} has no name: name it, or remove the comma that makes it")
@@ -102,9 +104,9 @@ def frame(file: Path) -> pl.DataFrame:
     return frame.fill_null("")  # a blank cell is there, and empty; elsewhere a value may be missing
 
 
-def _require_whole_rows(text: str, delimiter: str, width: int, file: Path) -> None:
+def _require_whole_rows(rows: Iterable[list[str]], width: int, file: Path) -> None:
     """Refuse a row with more or fewer cells than the header: a file cut short must not pass for unknowns."""
-    for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), start=1):
+    for number, row in enumerate(rows, start=FIRST_ROW):
         if row and len(row) != width:
             hint = ": put a name with commas between quotes" if len(row) > width else ""
             raise DataError(f"{file} row {number}: {len(row)} cells where the header has {width}{hint}")

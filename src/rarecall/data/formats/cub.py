@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rarecall.data.formats import _layout
-from rarecall.data.formats._source import Source, count_notes
+from rarecall.data.formats._files import Files, count_notes
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError
 from rarecall.images.containers import with_region
@@ -71,7 +71,7 @@ def read(path: Path, *, labels: str = "attributes", certainty: str = "guessing",
     )
 
 
-def _facts(source: Source, name: str, images: dict[int, str], known: set[int]) -> np.ndarray:
+def _facts(source: Files, name: str, images: dict[int, str], known: set[int]) -> np.ndarray:
     """A number for each image, from lines of the image's number and this one."""
     table = _layout.integers(source, name, 2)
     found = dict(table.tolist())
@@ -84,7 +84,7 @@ def _facts(source: Source, name: str, images: dict[int, str], known: set[int]) -
     return np.array([found[image] for image in images], np.int64)
 
 
-def _attributes(source: Source, path: Path, images: dict[int, str], least: int) -> tuple[list[str], LabelMatrix]:
+def _attributes(source: Files, path: Path, images: dict[int, str], least: int) -> tuple[list[str], LabelMatrix]:
     """Names and labels of the attributes; each line: image, attribute, present, certainty, seconds.
 
     Some of the owners' lines have seven fields in place of five; the first four are good in all of them.
@@ -119,8 +119,8 @@ def _places(numbers: np.ndarray, known: list[int]) -> np.ndarray:
     return np.where(ordered[place] == numbers, order[place], -1)
 
 
-def _attribute_names(source: Source, path: Path) -> dict[int, str]:
-    for holder in (source, Source(path)):  # the archive has the file beside CUB_200_2011; many move it into it
+def _attribute_names(source: Files, path: Path) -> dict[int, str]:
+    for holder in (source, Files(path)):  # the archive has the file beside CUB_200_2011; many move it into it
         for name in ("attributes/attributes.txt", "attributes.txt"):
             if holder.has(name):
                 return _layout.numbered(holder, name)
@@ -129,7 +129,7 @@ def _attribute_names(source: Source, path: Path) -> dict[int, str]:
     )
 
 
-def _cropped(source: Source, items: list[str], images: dict[int, str]) -> list[str]:
+def _cropped(source: Files, items: list[str], images: dict[int, str]) -> list[str]:
     boxes: dict[str, list[float]] = {}
     for line, (number, *box) in _layout.fields(source, "bounding_boxes.txt", 5):
         boxes[number] = _layout.floats(box[:4], f"{source.where('bounding_boxes.txt')} line {line}")

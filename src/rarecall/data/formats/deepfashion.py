@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from rarecall.data.formats import _layout
-from rarecall.data.formats._source import Source, count_notes, left_out_note
+from rarecall.data.formats._files import Files, count_notes, left_out_note
 from rarecall.data.table import PARTS, LabelTable
 from rarecall.errors import DataError
 from rarecall.images.containers import with_region
@@ -77,7 +77,7 @@ def read(path: Path, *, labels: str = "auto", crop: str = "none") -> LabelTable:
     )
 
 
-def _annotations(path: Path, labels: str) -> tuple[Source, str, str]:
+def _annotations(path: Path, labels: str) -> tuple[Files, str, str]:
     kinds = ("coarse", "fine") if labels == "auto" else (labels,)
     places = [(kind, folder) for kind in kinds for folder in FOLDERS[kind]]
     for kind, folder in places:
@@ -85,11 +85,11 @@ def _annotations(path: Path, labels: str) -> tuple[Source, str, str]:
         if source is not None:
             return source, kind, folder
     wanted = " or ".join(f"{folder}/list_attr_cloth.txt" for _, folder in places)
-    Source(path)  # which says what is wrong with a path that is no data set at all
+    Files(path)  # which says what is wrong with a path that is no data set at all
     raise DataError(f"{path}: no {wanted} in it: expected the layout that its owners publish")
 
 
-def _rows(source: Source, name: str) -> Iterator[tuple[int, bytes]]:
+def _rows(source: Files, name: str) -> Iterator[tuple[int, bytes]]:
     """The lines after the two that say how many there are and what they hold.
 
     They are bytes, because one of these files has nearly a gigabyte.
@@ -118,7 +118,7 @@ def _text(row: bytes, where: str) -> str:
         raise DataError(f"{where}: not UTF-8: save the file as UTF-8") from None
 
 
-def _words(source: Source, name: str, count: int) -> Iterator[tuple[str, list[str]]]:
+def _words(source: Files, name: str, count: int) -> Iterator[tuple[str, list[str]]]:
     """The image of each row and what follows, `count` fields."""
     for line, row in _rows(source, name):
         where = f"{source.where(name)} line {line}"
@@ -128,7 +128,7 @@ def _words(source: Source, name: str, count: int) -> Iterator[tuple[str, list[st
         yield image, rest
 
 
-def _attribute_names(source: Source, name: str) -> list[str]:
+def _attribute_names(source: Files, name: str) -> list[str]:
     """Names, which contain blanks, before the attribute's type."""
     found = list(_words(source, name, 1))
     if wrong := next((f"{one} {kind[0]}" for one, kind in found if not kind[0].isdigit()), None):
@@ -138,7 +138,7 @@ def _attribute_names(source: Source, name: str) -> list[str]:
     return [one for one, _ in found]
 
 
-def _attribute_labels(source: Source, name: str, count: int) -> tuple[list[str], LabelMatrix]:
+def _attribute_labels(source: Files, name: str, count: int) -> tuple[list[str], LabelMatrix]:
     images: list[str] = []
     labels: list[np.ndarray] = []
     for line, row in _rows(source, name):
@@ -168,7 +168,7 @@ def _require_distinct(images: list[str], where: str) -> None:
         raise DataError(f"{where}: {copy!r} stands twice: fetch it again")
 
 
-def _split(source: Source, folder: str) -> dict[str, str]:
+def _split(source: Files, folder: str) -> dict[str, str]:
     """The part of each image, of the fine attributes' own lists where they have them."""
     listed = [part for part in PARTS if source.has(f"{folder}/{part}.txt")]
     if listed:
@@ -181,7 +181,7 @@ def _split(source: Source, folder: str) -> dict[str, str]:
     return found
 
 
-def _split_files(source: Source, folder: str, count: int) -> tuple[list[str], LabelMatrix, dict[str, str]]:
+def _split_files(source: Files, folder: str, count: int) -> tuple[list[str], LabelMatrix, dict[str, str]]:
     """Names and labels of 0 and 1 from train.txt and train_attr.txt, and so on."""
     split = _split(source, folder)
     images, blocks = [], []
@@ -201,7 +201,7 @@ def _split_files(source: Source, folder: str, count: int) -> tuple[list[str], La
     return images, np.where(labels == UNKNOWN, np.int8(ABSENT), labels), split  # 0 is absent in these files
 
 
-def _items(source: Source, folder: str, images: list[str], crop: str) -> list[str]:
+def _items(source: Files, folder: str, images: list[str], crop: str) -> list[str]:
     below = source.first(("Img/img", "img", "Img")) or "Img/img"
     items = [source.item(f"{below}/{image.removeprefix('img/')}") for image in images]
     if crop == "none":
@@ -213,7 +213,7 @@ def _items(source: Source, folder: str, images: list[str], crop: str) -> list[st
     return [with_region(item, boxes[image]) for item, image in zip(items, images, strict=True)]
 
 
-def _boxes(source: Source, folder: str) -> dict[str, tuple[float, float, float, float]]:
+def _boxes(source: Files, folder: str) -> dict[str, tuple[float, float, float, float]]:
     """Left, top, width and height; the file has left, top, right and bottom."""
     found = {}
     name = f"{folder}/list_bbox.txt"
@@ -225,7 +225,7 @@ def _boxes(source: Source, folder: str) -> dict[str, tuple[float, float, float, 
     return found
 
 
-def _categories(source: Source, folder: str, images: list[str]) -> dict[str, np.ndarray]:
+def _categories(source: Files, folder: str, images: list[str]) -> dict[str, np.ndarray]:
     """The column of categories, numbered from 1 in the file, where both of its files are there."""
     cloth, listed = f"{folder}/list_category_cloth.txt", f"{folder}/list_category_img.txt"
     if not (source.has(cloth) and source.has(listed)):

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import pyarrow
 
 from rarecall.data.formats import _layout
 from rarecall.data.formats._columns import MOST_CLASSES
-from rarecall.data.formats._source import Source, left_out_note
+from rarecall.data.formats._files import Files, left_out_note
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError, OptionError, listing
 from rarecall.images.containers import UnreadableItem, is_unsafe, open_arrow
@@ -105,7 +104,7 @@ def read(
 def _shards(path: Path) -> list[Shard]:
     """Every file of the data set, opened."""
     if path.is_dir() and (path / PARTS_FILE).is_file():
-        parts = Source(path).json(PARTS_FILE, _Parts).splits
+        parts = Files(path).json(PARTS_FILE, _Parts).splits
         return [shard for part in parts for shard in _saved(path, part, part)]
     if path.is_dir() and (path / STATE).is_file():
         return _saved(path, "", None)
@@ -119,7 +118,7 @@ def _shards(path: Path) -> list[Shard]:
 
 def _saved(path: Path, folder: str, part: str | None) -> list[Shard]:
     """The files that a state.json names."""
-    source = Source(path)
+    source = Files(path)
     below = f"{folder}/" if folder else ""
     if is_unsafe(folder):
         raise DataError(f"{source.where(PARTS_FILE)}: {folder!r} leads out of it")
@@ -170,6 +169,7 @@ class _Parquet:
 
 
 def _parquet(file: Path) -> _Parquet:
+    import pyarrow
     from pyarrow import parquet
 
     try:
@@ -186,6 +186,8 @@ def _loose_files(path: Path) -> list[Path]:
 
 
 def _embeds_images(file: Path) -> bool:
+    import pyarrow
+
     try:
         schema = open_arrow(file).schema if file.suffix.lower() == ".arrow" else _parquet(file).schema
     except UnreadableItem:
@@ -214,7 +216,7 @@ def _features(path: Path, first: Shard) -> Mapping[str, Any]:
     info = f"{folder}/{INFO}" if folder else INFO
     said = None
     if path.is_dir() and (path / info).is_file():
-        said = Source(path).json(info, dict[str, Any]).get("features")
+        said = Files(path).json(info, dict[str, Any]).get("features")
         _require_few(_most_numbered(said), f"{path}/{info}")
     try:
         found = library.Features.from_dict(said) if said else library.Features.from_arrow_schema(first.table.schema)
@@ -358,6 +360,8 @@ def _three_valued(values: list[Any], where: str) -> np.ndarray:
 
 def _has_bytes(shard: Shard, column: str) -> np.ndarray:
     """Whether each row holds an image."""
+    import pyarrow
+
     if not isinstance(shard.table, _Parquet):
         return _valid_bytes(_column(shard, column))
     try:
@@ -368,6 +372,8 @@ def _has_bytes(shard: Shard, column: str) -> np.ndarray:
 
 def _column(shard: Shard, name: str) -> Any:
     """A column whose numbers lead nowhere outside the file."""
+    import pyarrow
+
     try:
         column = shard.table.column(name)
         column.validate(full=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rarecall.data.formats._files import Files, left_out_note
 from rarecall.data.formats._layout import class_numbers, one_hot
-from rarecall.data.formats._source import Source, left_out_note
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError
 from rarecall.images.containers import ARCHIVES
@@ -21,7 +21,7 @@ def recognises(path: Path) -> bool:
     if not path.is_file() or path.suffix.lower() not in ARCHIVES:
         return False
     try:
-        return any("/" in name for name in Source(path).files())
+        return any("/" in name for name in Files(path).files())
     except DataError:
         return True  # so that reading it says what is wrong with the archive
 
@@ -32,7 +32,7 @@ def read(path: Path) -> LabelTable:
     The same file name in two class folders of one part is two items: content is not compared. Folders that wrap
     everything in an archive are passed over.
     """
-    source = _unwrapped(Source(path))
+    source = _unwrapped(Files(path))
     files = sorted(source.files(), key=lambda name: name.split("/"))
     folders = [one.name for one in _folders(path)] if not source.is_archive else _first_parts(files)
     depth = 1 if folders and all(name.lower() in PART_NAMES for name in folders) else 0
@@ -52,7 +52,7 @@ def read(path: Path) -> LabelTable:
     )
 
 
-def _unwrapped(source: Source) -> Source:
+def _unwrapped(source: Files) -> Files:
     """An archive seen from inside the folders that wrap all its classes or parts, if any do."""
     files = source.files() if source.is_archive else []
     first = _first_parts(files)

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from rarecall.data.formats._files import Files
 from rarecall.data.formats._objects import repeated
-from rarecall.data.formats._source import Source
 from rarecall.data.merging import reroot
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, listing
@@ -43,7 +43,7 @@ def read_ids(file: Path) -> list[str]:
     Raises:
         DataError: it is neither, it is empty, or an id stands twice.
     """
-    source = Source(file.parent)
+    source = Files(file.parent)
     data = source.read(file.name)
     if len(data) > LARGEST_LIST:
         raise DataError(f"{file}: {len(data):,} bytes: not a list of images")
@@ -64,7 +64,7 @@ def _word(line: str, file: Path, number: int) -> str:
     return line
 
 
-def list_file(source: Source, ids: str | None, names: Sequence[str]) -> Path:
+def list_file(source: Files, ids: str | None, names: Sequence[str]) -> Path:
     """The list that is given, or where the authors have it put.
 
     Raises:

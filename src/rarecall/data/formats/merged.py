@@ -36,15 +36,15 @@ FILE = "merge.toml"
 _being_read: ContextVar[tuple[Path, ...]] = ContextVar("being_read", default=())
 
 
-class _Source(msgspec.Struct, forbid_unknown_fields=True):
+class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     data: str
     taxonomy: str | None = None
     name: str | None = None
     options: dict[str, Any] = {}
 
 
-class _Sources(msgspec.Struct, forbid_unknown_fields=True):
-    source: list[_Source]
+class _MergeFile(msgspec.Struct, forbid_unknown_fields=True):
+    source: list[_Entry]
     classes: list[str] | None = None
 
 
@@ -82,9 +82,9 @@ def _once(file: Path) -> Iterator[None]:
         _being_read.reset(before)
 
 
-def _listed(file: Path) -> _Sources:
+def _listed(file: Path) -> _MergeFile:
     try:
-        listed = msgspec.convert(taxonomy.read_toml(file), _Sources)
+        listed = msgspec.convert(taxonomy.read_toml(file), _MergeFile)
     except msgspec.ValidationError as error:
         raise DataError(f'{file}: not a list of sources: {error}: write [[source]] and data = "format:path"') from None
     if not listed.source:
@@ -92,7 +92,7 @@ def _listed(file: Path) -> _Sources:
     return listed
 
 
-def _read(source: _Source, file: Path, number: int) -> LabelTable:
+def _read(source: _Entry, file: Path, number: int) -> LabelTable:
     try:
         rules = None if source.taxonomy is None else _taxonomy(source.taxonomy, file)
         table = _load(source, rules, file)
@@ -101,7 +101,7 @@ def _read(source: _Source, file: Path, number: int) -> LabelTable:
         raise DataError(f"{file} source {number}: {error}") from None
 
 
-def _load(source: _Source, rules: taxonomy.Taxonomy | None, file: Path) -> LabelTable:
+def _load(source: _Entry, rules: taxonomy.Taxonomy | None, file: Path) -> LabelTable:
     from rarecall.data import formats  # which has this module in its list
 
     if is_builtin(source.data):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rarecall.data.formats._source import Source
+from rarecall.data.formats._files import Files
 from rarecall.data.table import PART_NAMES, PARTS, LabelTable
 from rarecall.errors import DataError, listing
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN
@@ -72,7 +72,7 @@ def _part(file: Path) -> str:
 
 
 def _label_names(folder: Path, file: str) -> list[str]:
-    root = Source(folder).xml(file)
+    root = Files(folder).xml(file)
     names = [
         element.attrib["name"] for element in root.iter() if element.tag.endswith("label") and "name" in element.attrib
     ]

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from rarecall.data.formats import _layout
-from rarecall.data.formats._source import Source, count_notes, left_out_note
+from rarecall.data.formats._files import Files, count_notes, left_out_note
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, listing
 from rarecall.labels import PRESENT, UNKNOWN, LabelMatrix
@@ -67,7 +67,7 @@ def read(path: Path, *, empty: str = "keep") -> LabelTable:
     )
 
 
-def _concepts(source: Source) -> list[str]:
+def _concepts(source: Files) -> list[str]:
     listed = source.first(("ConceptsList/Concepts81.txt", "Concepts81.txt"))
     if listed:
         return [line for _, line in source.lines(listed)]
@@ -78,7 +78,7 @@ def _concepts(source: Source) -> list[str]:
     return sorted(found, key=str.lower)
 
 
-def _part(source: Source, part: str, concepts: list[str], notes: list[str]) -> tuple[list[str], LabelMatrix]:
+def _part(source: Files, part: str, concepts: list[str], notes: list[str]) -> tuple[list[str], LabelMatrix]:
     names = _images(source, part)
     if names is None:
         raise DataError(f"{source.path}: no ImageList/{part}Imagelist.txt in it: it says which image a label is of")
@@ -87,7 +87,7 @@ def _part(source: Source, part: str, concepts: list[str], notes: list[str]) -> t
 
 
 def _everything(
-    source: Source, concepts: list[str], notes: list[str]
+    source: Files, concepts: list[str], notes: list[str]
 ) -> tuple[list[str], LabelMatrix, np.ndarray]:  # fmt: skip
     """Labels of all images, and the part that the train and test lists say."""
     names = _images(source, "")
@@ -105,7 +105,7 @@ def _everything(
     return kept, labels[listed], np.array([part_of[name] for name in kept])
 
 
-def _images(source: Source, part: str) -> list[str] | None:
+def _images(source: Files, part: str) -> list[str] | None:
     """The images of a list; None where there is no such list. Its owners separate folders by backslashes."""
     spellings = [f"{part}{word}.txt" for word in ("Imagelist", "ImageList", "imagelist")]
     listed = source.first(f"{folder}/{name}".lstrip("/") for folder in LIST_FOLDERS for name in spellings)
@@ -117,7 +117,7 @@ def _images(source: Source, part: str) -> list[str] | None:
     return names
 
 
-def _labels(source: Source, files: list[str], images: int, notes: list[str]) -> LabelMatrix:
+def _labels(source: Files, files: list[str], images: int, notes: list[str]) -> LabelMatrix:
     labels = np.empty((images, len(files)), np.int8)
     for column, file in enumerate(files):
         labels[:, column] = found = _column(source, file, images)
@@ -126,7 +126,7 @@ def _labels(source: Source, files: list[str], images: int, notes: list[str]) -> 
     return labels
 
 
-def _column(source: Source, file: str, images: int) -> np.ndarray:
+def _column(source: Files, file: str, images: int) -> np.ndarray:
     """One value, 0 or 1, for each image."""
     words = source.read(file).removeprefix(_layout.BYTE_ORDER_MARK).split()
     if wrong := set(words) - {b"0", b"1", MALFORMED}:

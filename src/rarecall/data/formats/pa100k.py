@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rarecall.data.formats import _pedestrian
-from rarecall.data.formats._source import Source, count_notes, left_out_note
+from rarecall.data.formats._files import Files, count_notes, left_out_note
 from rarecall.data.table import PARTS, LabelTable
 from rarecall.errors import DataError
 from rarecall.labels import LabelMatrix
@@ -62,10 +62,10 @@ def _top(path: Path) -> str | None:
     return min((top for top in tops if top is not None), key=len, default=None)
 
 
-def _open(path: Path) -> Source:
+def _open(path: Path) -> Files:
     if path.name == FILES[0]:
-        return Source(path.parent.parent if path.parent.name == "annotation" else path.parent)
-    return Source(path, _top(path) or "")
+        return Files(path.parent.parent if path.parent.name == "annotation" else path.parent)
+    return Files(path, _top(path) or "")
 
 
 def _names(matlab: dict[str, Any], key: str, where: str) -> list[str]:
@@ -81,7 +81,7 @@ def _labels(matlab: dict[str, Any], part: str, images: int, attributes: int, whe
     return _pedestrian.require_binary(rows, f"{where}: {part}_label")
 
 
-def _items(source: Source, names: Sequence[str]) -> tuple[list[str], Path]:
+def _items(source: Files, names: Sequence[str]) -> tuple[list[str], Path]:
     """The items and their root: in a folder that of the images, so that items are the names as published."""
     sample = names[:: max(1, len(names) // SAMPLE)]
     folders = [folder for folder in IMAGE_FOLDERS if source.has(folder)] or ["."]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from rarecall.data.formats import _pedestrian
+from rarecall.data.formats._files import Files, count_notes, left_out_note
 from rarecall.data.formats._layout import choose
-from rarecall.data.formats._source import Source, count_notes, left_out_note
 from rarecall.data.table import PART_NAMES, PARTS, LabelTable
 from rarecall.errors import DataError, OptionError
 from rarecall.labels import PRESENT, UNKNOWN, LabelMatrix
@@ -143,14 +143,14 @@ def _label_files(path: Path) -> list[str]:
     return sorted(file.relative_to(path).as_posix() for pattern in patterns for file in path.glob(pattern))
 
 
-def _open(path: Path) -> tuple[Source, bool]:
+def _open(path: Path) -> tuple[Files, bool]:
     """The source, and whether PETA.mat is in it."""
     if path.name == "PETA.mat":
-        return Source(path.parent), True
+        return Files(path.parent), True
     top = _matlab_top(path)
     if top is None and path.is_dir() and not _label_files(path):
         raise DataError(f"{path}: neither PETA.mat nor the owners' SUBSET/archive/{LABEL_FILE} in it")
-    return Source(path, top or ""), top is not None
+    return Files(path, top or ""), top is not None
 
 
 def _chosen_split(path: Path, split: str | None, split_file: str | None, is_matlab: bool) -> str:
@@ -176,7 +176,7 @@ def _chosen_split(path: Path, split: str | None, split_file: str | None, is_matl
 # --- PETA.mat ----------------------------------------------------------------------------------------------
 
 
-def _read_matlab(source: Source) -> _Found:
+def _read_matlab(source: Files) -> _Found:
     where = source.where("PETA.mat")
     matlab = source.matlab("PETA.mat")
     if "peta" not in matlab:
@@ -240,7 +240,7 @@ def _dealt(places: Mapping[str, np.ndarray], rows: int, where: str, first: int =
 # --- the owners' folders -----------------------------------------------------------------------------------
 
 
-def _read_folders(source: Source, path: Path) -> _Found:
+def _read_folders(source: Files, path: Path) -> _Found:
     files = _label_files(path)
     if not files:
         raise DataError(f"{path}: neither PETA.mat nor the owners' SUBSET/archive/{LABEL_FILE} in it")
@@ -307,7 +307,7 @@ def _prefix(name: str) -> str:
     return PurePosixPath(name).stem.partition("_")[0]
 
 
-def _read_persons(source: Source, file: str) -> tuple[_Persons, tuple[str, ...]]:
+def _read_persons(source: Files, file: str) -> tuple[_Persons, tuple[str, ...]]:
     labels: dict[str, np.ndarray] = {}
     bare, twice = [], []
     unknown: set[str] = set()
@@ -349,7 +349,7 @@ def _chosen_attributes(found: _Found, attributes: str, no_colour: str) -> tuple[
 
 
 def _parts(
-    found: _Found, source: Source, split: str, partition: int, split_file: str | None, seed: int
+    found: _Found, source: Files, split: str, partition: int, split_file: str | None, seed: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """(N,) of parts, empty for images in none; and notes."""
     rows = len(found.names)
@@ -412,7 +412,7 @@ def _read_split_file(file: Path) -> dict[str, list[int | str]]:
     """The entries of each part, from JSON or from lines."""
     if file.suffix.lower() in (".pkl", ".pickle"):
         raise DataError(f"{file}: a pickle, which is never loaded: write its three lists to a JSON")
-    source = Source(file.parent)
+    source = Files(file.parent)
     if file.suffix.lower() != ".json":
         return _by_part(_lines(source, file.name), str(file))
     lists = source.json(file.name, dict[str, list[int | str]])
@@ -421,7 +421,7 @@ def _read_split_file(file: Path) -> dict[str, list[int | str]]:
     return _by_part(((part.removesuffix("_idx"), entry) for part, own in lists.items() for entry in own), str(file))
 
 
-def _lines(source: Source, name: str) -> Iterable[tuple[str, int | str]]:
+def _lines(source: Files, name: str) -> Iterable[tuple[str, int | str]]:
     for number, line in source.lines(name):
         match = _PART_OF_LINE.fullmatch(line)
         part = match[2].lower() if match else ""

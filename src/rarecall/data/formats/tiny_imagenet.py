@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rarecall.data.formats import _layout
-from rarecall.data.formats._source import Source, count_notes
+from rarecall.data.formats._files import Files, count_notes
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError
 
@@ -60,12 +60,12 @@ def read(path: Path, *, names: str = "words", val: str = "val") -> LabelTable:
     )
 
 
-def _by_folder(source: Source, part: str) -> list[tuple[str, str]]:
+def _by_folder(source: Files, part: str) -> list[tuple[str, str]]:
     """Images below part/CLASS/ and their classes."""
     return [(name, name.split("/")[1]) for name in source.files(part) if name.count("/") > 1]
 
 
-def _validation(source: Source) -> list[tuple[str, str]]:
+def _validation(source: Files) -> list[tuple[str, str]]:
     """Images and classes of val; many sort them into a folder for each class."""
     if not source.has(ANNOTATIONS):
         return _by_folder(source, "val")
@@ -81,7 +81,7 @@ def _validation(source: Source) -> list[tuple[str, str]]:
     return _by_folder(source, "val")
 
 
-def _class_names(source: Source, numbers: list[str]) -> list[str]:
+def _class_names(source: Files, numbers: list[str]) -> list[str]:
     """The first of the words for each class; the number itself where there is none."""
     if not source.has("words.txt"):
         return numbers

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rarecall.data.formats import _layout, _matlab
-from rarecall.data.formats._source import count_notes, left_out_note
+from rarecall.data.formats._files import count_notes, left_out_note
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError
 

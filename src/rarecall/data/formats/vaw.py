@@ -10,9 +10,9 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta, Struct
 
+from rarecall.data.formats._files import Files, count_notes
 from rarecall.data.formats._layout import choose
 from rarecall.data.formats._objects import Box, given_folder, has_area, keep, regions, repeated
-from rarecall.data.formats._source import Source, count_notes
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, listing
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN, LabelMatrix
@@ -58,14 +58,14 @@ def read(path: Path, *, images: str | None = None, no_area: str = "leave-out") -
         no_area: boxes without a pixel in the image: `leave-out`, or `whole` to take the whole image.
     """
     choose("no_area", no_area, ("leave-out", "whole"))
-    whole = Source(path)
+    whole = Files(path)
     source = whole.below(whole.need(*(f"{folder}{INDEX}" for folder in FOLDERS)).removesuffix(INDEX))
     place = _index(source)
     parts = {part: _part(source, files) for part, files in PARTS.items() if _files(source, files)}
     objects = [one for found in parts.values() for one in found]
     _require_distinct(objects, path)
     labels, disputed = _labels(objects, place, path)
-    pictures = Source(elsewhere) if (elsewhere := given_folder(images)) else whole
+    pictures = Files(elsewhere) if (elsewhere := given_folder(images)) else whole
     files = _images(pictures, [str(one.image_id) for one in objects])
     boxes = np.array([one.instance_bbox for one in objects]).reshape(-1, 4)
     sound = has_area(boxes)
@@ -94,7 +94,7 @@ def _said(disputed: int, unlabelled: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _index(source: Source) -> dict[str, int]:
+def _index(source: Files) -> dict[str, int]:
     """The attributes and their columns, in the order of the columns."""
     place = source.json(INDEX, dict[str, int])
     if sorted(place.values()) != list(range(len(place))):
@@ -102,7 +102,7 @@ def _index(source: Source) -> dict[str, int]:
     return dict(sorted(place.items(), key=lambda entry: entry[1]))
 
 
-def _files(source: Source, files: tuple[str, ...]) -> tuple[str, ...]:
+def _files(source: Files, files: tuple[str, ...]) -> tuple[str, ...]:
     """The files of a part, if there are any: train may be one file in place of two."""
     if source.first(files):
         return files
@@ -110,7 +110,7 @@ def _files(source: Source, files: tuple[str, ...]) -> tuple[str, ...]:
     return (merged,) if source.has(merged) else ()
 
 
-def _part(source: Source, files: tuple[str, ...]) -> list[_Object]:
+def _part(source: Files, files: tuple[str, ...]) -> list[_Object]:
     return [one for file in _files(source, files) for one in source.json(source.need(file), list[_Object])]
 
 
@@ -146,14 +146,14 @@ def _cells(lists: list[list[str]], place: dict[str, int], objects: list[_Object]
     return np.array(cells, np.int64).reshape(-1, 2)
 
 
-def _images(source: Source, ids: list[str]) -> list[str]:
+def _images(source: Files, ids: list[str]) -> list[str]:
     """Where each image is: an image of Visual Genome lies in one of two folders or archives."""
     found: dict[str, str] = {}
     for folder in IMAGES:
         found |= {_stem(name): source.item(name) for name in source.files(folder)}
     for archive, folder in ARCHIVES.items():
         if not source.is_archive and (source.path / archive).is_file():
-            packed = Source(source.path / archive)
+            packed = Files(source.path / archive)
             found |= {_stem(name): packed.item(name) for name in packed.files(folder)}
     return [found.get(name) or source.item(f"{IMAGES[0]}/{name}.jpg") for name in ids]
 

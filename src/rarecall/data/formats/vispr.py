@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from msgspec import Struct
 
+from rarecall.data.formats._files import Files, count_notes, left_out_note
 from rarecall.data.formats._objects import repeated
-from rarecall.data.formats._source import Source, count_notes, left_out_note
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, listing
 from rarecall.labels import ABSENT, PRESENT
@@ -55,7 +55,7 @@ def recognises(path: Path) -> bool:
 
 def read(path: Path) -> LabelTable:
     """Read the three parts with the attributes in the order of attributes.tsv."""
-    source = Source(path)
+    source = Files(path)
     names, notes = _names(source)
     found = _annotations(source)
     photos = [source.json(name, _Photo) for name, _, _ in found]
@@ -77,7 +77,7 @@ def read(path: Path) -> LabelTable:
     )
 
 
-def _annotations(source: Source) -> list[tuple[str, str, str]]:
+def _annotations(source: Files) -> list[tuple[str, str, str]]:
     """The name, part and stem of each annotation, part by part.
 
     Raises:
@@ -96,7 +96,7 @@ def _annotations(source: Source) -> list[tuple[str, str, str]]:
     return sorted(found, key=lambda one: (order.index(one[1]), one[2]))
 
 
-def _labels(source: Source, names: list[str], found: list[tuple[str, str, str]], photos: list[_Photo]) -> np.ndarray:
+def _labels(source: Files, names: list[str], found: list[tuple[str, str, str]], photos: list[_Photo]) -> np.ndarray:
     place = {name: column for column, name in enumerate(names)}
     labels = np.full((len(photos), len(names)), ABSENT, np.int8)
     for row, photo in enumerate(photos):
@@ -107,7 +107,7 @@ def _labels(source: Source, names: list[str], found: list[tuple[str, str, str]],
     return labels
 
 
-def _items(source: Source, found: list[tuple[str, str, str]], photos: list[_Photo]) -> list[str]:
+def _items(source: Files, found: list[tuple[str, str, str]], photos: list[_Photo]) -> list[str]:
     """The image of each annotation: of the path that it gives, else of its part and name."""
     files = source.files()
     known = set(files)
@@ -124,7 +124,7 @@ def _stem(name: str) -> str:
     return name.rpartition("/")[2].rpartition(".")[0]
 
 
-def _names(source: Source) -> tuple[list[str], tuple[str, ...]]:
+def _names(source: Files) -> tuple[list[str], tuple[str, ...]]:
     """The attributes: rows of attributes.tsv whose idx is blank are headings."""
     if not source.has(INDEX):
         return list(ATTRIBUTES), (f"no {INDEX}: the attributes stand in the order of their numbers",)

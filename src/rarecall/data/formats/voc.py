@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rarecall.data.formats._files import Files, count_notes, left_out_note
 from rarecall.data.formats._layout import choose
 from rarecall.data.formats._objects import CODES, PARTS, presence, repeated
-from rarecall.data.formats._source import Source, count_notes, left_out_note
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError, listing, unknown_name
 from rarecall.labels import LabelMatrix
@@ -71,14 +71,14 @@ def read(path: Path, *, year: str | None = None, difficult: str = "unknown", val
     )
 
 
-def find(path: Path, year: str | None = None) -> tuple[Source, str]:
+def find(path: Path, year: str | None = None) -> tuple[Files, str]:
     """The files of one year and which year it is, empty if the folder's name does not say.
 
     Raises:
         DataError: there is none, or there are several to choose from.
         OptionError: there is not the one that is asked for.
     """
-    source = Source(path)
+    source = Files(path)
     if source.has(LISTS):
         named = re.search("20(0[789]|1[012])", path.name)
         found = {named[0] if named else str(year or ""): ""}
@@ -95,7 +95,7 @@ def find(path: Path, year: str | None = None) -> tuple[Source, str]:
     return source.below(found[chosen]), chosen
 
 
-def parts(source: Source) -> dict[str, list[str]]:
+def parts(source: Files) -> dict[str, list[str]]:
     """The names of each part's images, as the lists say.
 
     Raises:
@@ -114,7 +114,7 @@ def parts(source: Source) -> dict[str, list[str]]:
     return lists
 
 
-def _ids(source: Source, name: str) -> list[str]:
+def _ids(source: Files, name: str) -> list[str]:
     ids = []
     for number, line in source.lines(name):
         if not _ID.fullmatch(line):
@@ -123,7 +123,7 @@ def _ids(source: Source, name: str) -> list[str]:
     return ids
 
 
-def _annotated(source: Source, lists: dict[str, list[str]]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+def _annotated(source: Files, lists: dict[str, list[str]]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
     """The parts that have annotations: those of the test part of 2012 are not published."""
     files = set(source.files("Annotations", (".xml",)))
     if "test" in lists and not any(_xml(name) in files for name in lists["test"]):
@@ -132,7 +132,7 @@ def _annotated(source: Source, lists: dict[str, list[str]]) -> tuple[dict[str, l
     return lists, ()
 
 
-def labels_of(source: Source, names: list[str], difficult: str) -> LabelMatrix:
+def labels_of(source: Files, names: list[str], difficult: str) -> LabelMatrix:
     """The labels of images from their XML.
 
     Raises:
@@ -147,7 +147,7 @@ def labels_of(source: Source, names: list[str], difficult: str) -> LabelMatrix:
     return presence((len(names), len(CLASSES)), rows, columns, hard == 1, difficult)
 
 
-def _objects(source: Source, name: str) -> list[tuple[str, bool]]:
+def _objects(source: Files, name: str) -> list[tuple[str, bool]]:
     """The class of each object of an image, and whether it is difficult.
 
     Only direct children count: a person's parts are objects with a name too.
@@ -166,7 +166,7 @@ def _objects(source: Source, name: str) -> list[tuple[str, bool]]:
     return found
 
 
-def item(source: Source, name: str) -> str:
+def item(source: Files, name: str) -> str:
     """How a table calls an image."""
     return source.item(f"JPEGImages/{name}.jpg")
 

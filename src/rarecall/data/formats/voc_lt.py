@@ -7,9 +7,9 @@ authors' code; the option `difficult` says otherwise.
 from pathlib import Path
 
 from rarecall.data.formats import long_tail, voc
+from rarecall.data.formats._files import Files, count_notes
 from rarecall.data.formats._layout import choose
 from rarecall.data.formats._objects import CODES
-from rarecall.data.formats._source import Source, count_notes
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError
 
@@ -40,7 +40,7 @@ def read(path: Path, *, ids: str | None = None, test: str | None = None, difficu
     source, _ = voc.find(path, "2012")
     beside = path.parent if path.name == "VOC2012" else path
     test_source, _ = voc.find(Path(test).expanduser() if test else beside, "2007")
-    train_ids = long_tail.read_ids(long_tail.list_file(Source(path), ids, LISTS))
+    train_ids = long_tail.read_ids(long_tail.list_file(Files(path), ids, LISTS))
     test_ids = voc.parts(test_source).get("test")
     if not test_ids:
         raise DataError(f"{test_source.where(voc.LISTS)}: no test.txt: the test part is that of VOC 2007: give it")
@@ -50,6 +50,6 @@ def read(path: Path, *, ids: str | None = None, test: str | None = None, difficu
     return long_tail.join(train, tested, f"{NAME}:{path}", count_notes(found, PUBLISHED))
 
 
-def _part(source: Source, ids: list[str], part: str, difficult: str) -> LabelTable:
+def _part(source: Files, ids: list[str], part: str, difficult: str) -> LabelTable:
     labels = voc.labels_of(source, ids, difficult)
     return long_tail.part_table([voc.item(source, name) for name in ids], voc.CLASSES, labels, part, source.root)

@@ -13,7 +13,7 @@ import numpy as np
 
 from rarecall.data.formats import _layout
 from rarecall.data.formats._columns import MOST_CLASSES
-from rarecall.data.formats._source import Source, left_out_note
+from rarecall.data.formats._files import Files, left_out_note
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError, listing
 from rarecall.images.containers import UnreadableItem, members, read_member
@@ -146,7 +146,7 @@ def _shards(path: Path) -> tuple[Path, list[Path]]:
         return path, shards
     if path.exists() or "{" not in str(path):
         if not _is_shard(path):
-            Source(path)  # which says what is wrong with it
+            Files(path)  # which says what is wrong with it
             raise DataError(f"{path}: no such shard: expected a .tar, a folder of them, or a pattern with braces")
         return path.parent, [path]
     shards = [Path(one) for one in expand(str(path))]
@@ -320,7 +320,7 @@ def _names(classes: Sequence[str] | range, known: Sequence[str], where: str) -> 
 
 def _class_names(root: Path) -> list[str]:
     """Names of numbered classes, one a line, from a file beside the shards; none: their numbers serve."""
-    source = Source(root)
+    source = Files(root)
     listed = source.first(CLASS_FILES)
     return [line for _, line in source.lines(listed)] if listed else []
 

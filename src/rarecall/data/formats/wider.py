@@ -10,9 +10,9 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta, Struct
 
+from rarecall.data.formats._files import Files, count_notes
 from rarecall.data.formats._layout import choose
 from rarecall.data.formats._objects import PARTS, Box, has_area, keep, regions
-from rarecall.data.formats._source import Source, count_notes
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN
@@ -59,7 +59,7 @@ def read(path: Path, *, no_area: str = "leave-out", val: str = "val") -> LabelTa
     """
     choose("no_area", no_area, ("leave-out", "whole"))
     choose("val", val, PARTS)
-    source = Source(path)
+    source = Files(path)
     documents = _documents(source)
     names = _names(documents)
     folder = source.item(source.first(IMAGES) or IMAGES[0])
@@ -85,7 +85,7 @@ def read(path: Path, *, no_area: str = "leave-out", val: str = "val") -> LabelTa
     return table if no_area == "whole" else keep(table, sound, "people whose box has no pixel in the image")
 
 
-def _documents(source: Source) -> dict[str, _Document]:
+def _documents(source: Files) -> dict[str, _Document]:
     """The JSON files by how a message calls them."""
     found = [name for file in FILES if (name := source.first(f"{folder}{file}" for folder in FOLDERS))]
     return {source.where(name): source.json(name, _Document) for name in found or [source.need(*FILES)]}

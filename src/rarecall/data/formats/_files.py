@@ -10,6 +10,7 @@ from xml.parsers import expat
 
 import msgspec
 
+from rarecall.data.csv_rows import rows_of
 from rarecall.data.formats import _matlab
 from rarecall.errors import DataError, listing
 from rarecall.images.containers import ARCHIVES, UnreadableItem, is_unsafe, members, read_member
@@ -21,7 +22,7 @@ LONGEST_LINE = 1 << 20  # characters
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
-class Source:
+class Files:
     """Files by their names relative to a folder or to the top of an archive, with `/` between folders.
 
     Args:
@@ -52,9 +53,9 @@ class Source:
         """What the items of a table are relative to."""
         return self.path.parent if self.is_archive else self.path
 
-    def below(self, top: str) -> "Source":
+    def below(self, top: str) -> "Files":
         """The same files seen from a folder inside."""
-        other = object.__new__(Source)
+        other = object.__new__(Files)
         other.__dict__.update(self.__dict__)
         other.top = f"{self.top}{top.strip('/')}/" if top.strip("/") else self.top
         return other
@@ -165,7 +166,7 @@ class Source:
         """
         reader = csv.reader(io.StringIO(self.text(name), newline=""), delimiter=delimiter)
         try:
-            for number, row in enumerate(reader, start=1):
+            for number, row in enumerate(rows_of(reader), start=1):
                 if row:
                     yield number, row
         except csv.Error as error:
