@@ -28,6 +28,7 @@ from rarecall.audit.label_statistics import (
     together,
 )
 from rarecall.data.table import LabelTable
+from rarecall.listener import Listener
 from rarecall.reports import audit_page, terminal
 from tests.commands import Run
 
@@ -203,9 +204,14 @@ def test_rows_of_features_that_are_the_same_are_copies() -> None:
 def test_images_are_opened_only_if_asked_for(scenes: Path) -> None:
     steps: list[tuple[int, int]] = []
     table = table_of(["0.png", "same.png", "1.png"], ["train", "test", "test"], scenes)
-    assert count_facts(table, progress=lambda *step: steps.append(step)).copies is None
+
+    class Ear(Listener):
+        def progress(self, what: str, done: int, total: int | None) -> None:
+            steps.append((done, total))
+
+    assert count_facts(table, listener=Ear()).copies is None
     assert steps == []
-    count_facts(table, copies=True, progress=lambda *step: steps.append(step))
+    count_facts(table, copies=True, listener=Ear())
     assert steps == [(3, 3)]
 
 

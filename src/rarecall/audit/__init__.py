@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rarecall.audit.copies import Progress
 from rarecall.audit.counting import count_facts
 from rarecall.audit.facts import ClassFacts, Facts, Leak
 from rarecall.audit.findings import Finding, findings
 from rarecall.data.table import LabelTable
+from rarecall.listener import Listener
 
 __all__ = ["Audit", "ClassFacts", "Facts", "Finding", "Leak", "audit", "count_facts", "findings"]
 
@@ -40,17 +40,17 @@ class Audit:
         return {**asdict(self.facts), "findings": found, "warnings": self.warnings, "advice": self.advice}
 
 
-def audit(table: LabelTable, *, copies: bool = False, progress: Progress | None = None) -> Audit:
+def audit(table: LabelTable, *, copies: bool = False, listener: Listener | None = None) -> Audit:
     """Count what decides what can be learnt, and say what follows.
 
     Args:
         table: the data set.
         copies: open every image, too, and look for copies and near copies.
-        progress: called with how many images are opened, of how many.
+        listener: told how many images are opened.
 
     >>> from rarecall.data import load
     >>> audit(load("digits")).facts.tiers
     {'head': 5, 'medium': 2, 'tail': 3}
     """
-    facts = count_facts(table, copies=copies, progress=progress)
+    facts = count_facts(table, copies=copies, listener=listener)
     return Audit(facts, findings(facts))

@@ -12,7 +12,7 @@ B. Barz and J. Denzler, Do we train on test data?, J. Imaging 2020 (near copies 
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from PIL import Image
 from rarecall.data.table import LabelTable
 from rarecall.images.containers import Located, UnreadableItem
 from rarecall.images.decoding import decode
+from rarecall.listener import Listener
 
 FARTHEST_HASH = 12  # bits
 LEAST_LIKENESS = 0.9
@@ -36,8 +37,6 @@ DIGEST_BYTES = 16
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 _COSINES = np.cos(np.pi / SIDE * np.outer(np.arange(FREQUENCIES), np.arange(SIDE) + 0.5)).astype(np.float32)
-
-Progress = Callable[[int, int], None]
 
 
 class Sketch(NamedTuple):
@@ -80,19 +79,19 @@ class Copies:
         return joined(links)
 
 
-def find_copies(table: LabelTable, progress: Progress | None = None) -> Copies:
+def find_copies(table: LabelTable, listener: Listener | None = None) -> Copies:
     """Open every image once and compare all; of a table of features, the rows that are the same.
 
     Args:
         table: of images or of features.
-        progress: called with how many images are done, of how many.
+        listener: told how many images are done.
     """
     rows = _first_rows(table.items)
     if table.features is not None:
         features = table.features
         digests = [_digest(np.ascontiguousarray(features[row]).tobytes()) for row in rows.tolist()]
         return Copies(rows, {}, _same(rows, digests), [])
-    found = list(_sketches([table.image(row) for row in rows.tolist()], progress))
+    found = list(_sketches([table.image(row) for row in rows.tolist()], listener or Listener()))
     unreadable = {int(row): one for row, one in zip(rows, found, strict=True) if isinstance(one, str)}
     sketches = [one for one in found if not isinstance(one, str)]
     rows = rows[[not isinstance(one, str) for one in found]]
@@ -175,13 +174,12 @@ def _first_rows(items: Sequence[str]) -> np.ndarray:
     return np.sort(np.fromiter(first.values(), np.int64, len(first)))
 
 
-def _sketches(images: list[Located], progress: Progress | None) -> Iterator[Sketch | str]:
+def _sketches(images: list[Located], listener: Listener) -> Iterator[Sketch | str]:
     with ThreadPoolExecutor() as threads, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd images are counted, not complained of
         for start in range(0, len(images), OPENED):  # so that Ctrl-C need not wait for all
             yield from threads.map(sketch, images[start : start + OPENED])
-            if progress:
-                progress(min(start + OPENED, len(images)), len(images))
+            listener.progress("images", min(start + OPENED, len(images)), len(images))
 
 
 def _near_hashes(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 
-from rarecall.audit.copies import Copies, Progress, find_copies
+from rarecall.audit.copies import Copies, find_copies
 from rarecall.audit.facts import (
     ClassFacts,
     CopyFacts,
@@ -35,6 +35,7 @@ from rarecall.data.splits import HELD_OUT
 from rarecall.data.table import IDENTITY, PARTS, LabelTable, is_unknown, numbers_of
 from rarecall.images.containers import without_region
 from rarecall.labels import PRESENT, TIERS, UNKNOWN, Counts, count, tiers
+from rarecall.listener import Listener
 from rarecall.statistics import holm
 
 FEWEST_TOGETHER = 5
@@ -48,13 +49,13 @@ MOST_SOURCES = 50
 CAMERA = "camera"
 
 
-def count_facts(table: LabelTable, *, copies: bool = False, progress: Progress | None = None) -> Facts:
+def count_facts(table: LabelTable, *, copies: bool = False, listener: Listener | None = None) -> Facts:
     """Count what decides what can be learnt.
 
     Args:
         table: the data set.
         copies: open every image, too, and look for copies and near copies.
-        progress: called with how many images are opened, of how many.
+        listener: told how many images are opened.
 
     >>> from rarecall.data import load
     >>> count_facts(load("digits")).tiers
@@ -67,7 +68,7 @@ def count_facts(table: LabelTable, *, copies: bool = False, progress: Progress |
     paired = _paired(counts.present)
     names = [str(table.names[place]) for place in paired.tolist()]
     pairs = together(train[:, paired])
-    found = find_copies(table, progress) if copies else None
+    found = find_copies(table, listener) if copies else None
     return Facts(
         source=table.source,
         items=len(table),

@@ -60,12 +60,12 @@ def predict(
     base = Path(images) if images else None
     done = failed = 0
     reason = ""
-    with _output(out, top) as write, terminal.progress(_options.messages) as bars:
+    with _output(out, top) as write, terminal.listening(_options.messages) as listener:
         for part in _predictions(predictor, paths, base, image_column, threshold, batch_size):
             write(part)
             errors = [error for error in part.errors if error]
             done, failed, reason = done + len(part), failed + len(errors), reason or next(iter(errors), "")
-            bars.show("images", done, None)
+            listener.progress("images", done, None)
         if failed == done:  # within the block, so that an older file stays
             raise DataError(f"none of the {done:,} images can be read ({reason}): check the paths")
     if failed:

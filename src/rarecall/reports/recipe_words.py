@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rarecall.settings import MOST_FOR_BACKBONE, Recipe, Training
 from rarecall.studies.summary import Summary
 from rarecall.studies.verdict import picked_on_test
-from rarecall.training.recipe import MOST_FOR_BACKBONE, Recipe, Training
 
 METRICS = {
     "map_class": "mAP@class",
