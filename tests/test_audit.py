@@ -202,12 +202,12 @@ def test_rows_of_features_that_are_the_same_are_copies() -> None:
 
 
 def test_images_are_opened_only_if_asked_for(scenes: Path) -> None:
-    steps: list[tuple[int, int]] = []
+    steps: list[tuple[str, int, int | None]] = []
     table = table_of(["0.png", "same.png", "1.png"], ["train", "test", "test"], scenes)
 
     class Ear(Listener):
         def progress(self, what: str, done: int, total: int | None) -> None:
-            steps.append((done, total))
+            steps.append((what, done, total))
 
     assert count_facts(table, listener=Ear()).copies is None
     assert steps == []

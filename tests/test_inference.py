@@ -136,7 +136,7 @@ def test_decisions_and_scores_are_the_networks(run: Path, photos: Path) -> None:
 def test_a_head_on_a_frozen_backbone_is_one_network_in_the_end(head_run: Path, photos: Path) -> None:
     predictor = Predictor.load(head_run)
     assert predictor.card.architecture.model == "mobilenetv3_small_050"
-    assert predictor.card.training["head_only"]
+    assert predictor.card.training.head_only
     again = evaluate(predictor, data.load(str(photos / "tags.csv")))
     assert again.summary["figures"] == predictor.card.figures["test"]
 

@@ -4,7 +4,9 @@ The commands only parse, call these and print, so both have the same defaults, p
 """
 
 import shlex
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -41,11 +43,12 @@ class StudyResult:
     Attributes:
         folder: that holds it; one that `out=None` made lives as long as this object.
         results: one row per run and class, and the summary.
+        owned: what keeps a temporary folder.
     """
 
     folder: Path
     results: Results
-    _owned: Any = field(default=None, repr=False)
+    owned: "_Temporary | None" = field(default=None, repr=False)
 
     @property
     def summary(self) -> Summary:
@@ -85,11 +88,12 @@ class TrainedModel:
     Attributes:
         folder: the run folder; one that `out=None` made lives as long as this object.
         card: the content of run.json.
+        owned: what keeps a temporary folder.
     """
 
     folder: Path
     card: RunCard
-    _owned: Any = field(default=None, repr=False)
+    owned: "_Temporary | None" = field(default=None, repr=False)
 
     @property
     def predictor(self) -> Predictor:
@@ -147,7 +151,8 @@ def study(
     """
     wanted = studies.parse_losses(losses if isinstance(losses, str) else ", ".join(losses)) if losses else None
     settings, of_backbone, of_format = _sorted(options, Protocol)
-    with _folder(out) as (folder, owned), _told(listener) as told:
+    folder, owned = _folder(out)
+    with _told(listener) as told:
         STUDY.check(folder)
         table = _load(data, group, of_format, told)
         protocol = studies.protocol(table, finetune=finetune, **settings)
@@ -218,7 +223,8 @@ def train(
     """
     settings, of_backbone, of_format = _sorted(options, Training)
     rate, seed = settings.pop("rate", None), settings.pop("seed", 0)
-    with _folder(out) as (folder, owned), _told(listener) as told:
+    folder, owned = _folder(out)
+    with _told(listener) as told:
         TRAINING.check(folder)
         if loss is not None and from_study is not None:
             raise OptionError(f"--loss {loss}: --from-study takes the study's own: leave one of them out")
@@ -338,11 +344,17 @@ def _told(listener: Listener | None) -> Iterator[Listener]:
         yield shown
 
 
-@contextmanager
-def _folder(out: str | Path | None) -> Iterator[tuple[Path, Any]]:
+class _Temporary:
+    """A folder that is removed when nothing holds this any more."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="rarecall-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+
+def _folder(out: str | Path | None) -> tuple[Path, _Temporary | None]:
     """The folder to fill, and what keeps a temporary one alive."""
     if out is not None:
-        yield Path(out).expanduser(), None
-        return
-    owned = tempfile.TemporaryDirectory(prefix="rarecall-", ignore_cleanup_errors=True)
-    yield Path(owned.name), owned
+        return Path(out).expanduser(), None
+    owned = _Temporary()
+    return owned.folder, owned

@@ -59,8 +59,8 @@ def _print(model: "TrainedModel") -> None:
     from rarecall.reports import terminal
 
     card, out = model.card, model.folder
-    title = f"{card.training['loss']}, epoch {card.epoch} of {len(card.history)}"
-    chosen = " (chosen on the test part)" if card.training["val"] == "test" else ""
+    title = f"{card.training.loss}, epoch {card.epoch} of {len(card.history)}"
+    chosen = " (chosen on the test part)" if card.training.val == "test" else ""
     names = {"val": "validation", "test": f"test{chosen}"}
     figures = {words: card.figures[part] for part, words in names.items() if part in card.figures}
     terminal.print_figures(figures, title, _options.output)

@@ -23,6 +23,7 @@ from rarecall import __version__
 from rarecall.errors import ModelError, listing
 from rarecall.files import write_bytes, write_text
 from rarecall.models import Architecture, Classifier, differing_layers
+from rarecall.settings import Training
 
 FORMAT = 2
 CARD, WEIGHTS = "run.json", "model.safetensors"
@@ -62,7 +63,7 @@ class RunCard(BaseModel):
     rarecall: str = __version__
     architecture: Architecture
     classes: list[ClassCard]
-    training: dict[str, Any]
+    training: Training
     figures: dict[str, dict[str, float | None]]
     history: list[dict[str, float | None]]
     epoch: int

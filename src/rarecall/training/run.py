@@ -215,7 +215,7 @@ def _card(
     return RunCard(
         architecture=network.architecture,
         classes=classes,
-        training=training.model_dump(mode="json"),
+        training=training,
         figures={part: run_folder.percent(figures) for part, figures in outcome.figures.items()},
         history=[
             {name: value if np.isfinite(value) else None for name, value in row.items()}
