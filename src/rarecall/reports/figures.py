@@ -45,8 +45,9 @@ def sparsity_wall(means: pl.DataFrame, losses: Sequence[str], size: Size) -> Dra
     """AP of each class against its training positives; the lines are means over classes of similar counts."""
     drawing = Drawing(*size, "AP of each class against its positives in train")
     top = _losses(drawing, losses)
-    most = float(means["positives_train"].to_numpy().max())
-    x = Scale(0.6, max(most, 2) * 1.2, log=True)
+    positives = means["positives_train"].to_numpy()
+    most = float(positives.max())
+    x = Scale(max(float(positives.min()), 0.7) / 1.2, max(most, 2) * 1.2, log=True)
     panel = _panel(drawing, x, Scale(0, _above(100 * means["ap"].to_numpy())), "positives in train", "AP, %", top)
     for limit in (MEDIUM_POSITIVES, HEAD_POSITIVES):
         if most > limit:
