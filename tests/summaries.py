@@ -7,6 +7,8 @@ from rarecall.studies.summary import Curve, Difference, Entry, RateSearch, Sprea
 
 SETTINGS = {"head_only": True, "epochs": 2, "batch_size": 8, "drop_last": False, "augmentation": "none"}
 
+SEARCHED = {"0.001": 30.0, "0.003": 40.0, "0.01": None}
+
 
 def protocol(**changes: object) -> Protocol:
     """A protocol of heads."""
@@ -30,7 +32,7 @@ def summary_of(*entries: Entry, facts: Audit | None = None, **changes: object) -
     values = {
         "torch": "2", "command": "rarecall study x", "train_command": "rarecall train x --from-study s",
         "seeds": 5, "losses": losses, "protocol": protocol(), "backbone": None,
-        "rates": {loss: RateSearch(validation={"0.003": 40.0}, chosen=3e-3) for loss in losses},
+        "rates": {loss: RateSearch(validation=SEARCHED, chosen=3e-3) for loss in losses},
         "curves": {loss: [Curve(train_loss=[1.0, 0.5], val_map=[30.0, 40.0])] * 5 for loss in losses},
         "counted_classes": {"all": 20}, "tuned": list(entries), "common": list(entries), "not_found": [],
         "not_measured": [], "notes": [], "seconds": {"training": 1.0}, "data": facts or audit(load("digits")),
