@@ -120,7 +120,8 @@ def print_evaluation(summary: dict[str, Any], console: Console) -> None:
             table.add_row(words, *(number(found[kind][name]) for kind in kinds), f"{counted[kinds[0]][name]:,}")
         console.print("", table)
     if gain := summary["threshold_gain"]:
-        console.print("", gain_in_words(gain), soft_wrap=True)
+        console.print()
+        console.print(gain_in_words(gain), soft_wrap=True)
     print_rarest(summary["classes"], console)
 
 
