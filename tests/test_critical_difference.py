@@ -3,33 +3,40 @@
 import numpy as np
 import pytest
 
-from rarecall.reports import figures
-from rarecall.reports.critical_difference import critical_difference
-from rarecall.statistics import friedman_nemenyi
+from rarecall.reports.critical_difference import critical_difference, draw
+from rarecall.reports.drawing import Drawing, Line, Words
+from rarecall.statistics import Ranks, friedman_nemenyi
 
 
-def diagram(methods: int, datasets: int = 6, names: list[str] | None = None):
+def ranks_of(methods: int, datasets: int = 6, names: list[str] | None = None) -> Ranks:
     table = np.random.default_rng(0).normal(size=(datasets, methods)) + np.linspace(3, 0, methods)
-    ranks = friedman_nemenyi(table, names)
-    return ranks, critical_difference(ranks)
+    return friedman_nemenyi(table, names)
+
+
+def lines(drawing: Drawing, width: float) -> list[Line]:
+    return [mark for mark in drawing.marks if isinstance(mark, Line) and mark.width == width]
 
 
 @pytest.mark.parametrize("methods", [2, 3, 4, 15])
 def test_every_method_and_group_is_drawn(methods: int) -> None:
-    ranks, figure = diagram(methods, 12, [f"method {place}" for place in range(methods)])
-    axes = figure.axes[0]
-    words = [text.get_text() for text in axes.texts]
+    ranks = ranks_of(methods, 12, [f"method {place}" for place in range(methods)])
+    drawing = draw(ranks, 920)
+    words = [mark.text for mark in drawing.marks if isinstance(mark, Words)]
     for name, rank in zip(ranks.methods, ranks.average_ranks, strict=True):
         assert any(name in said and f"{rank:.2f}" in said for said in words)
-        assert any(line.get_xdata()[0] == rank for line in axes.lines)
+    ends = [line.points[0][0] for line in lines(drawing, 1) if len(line.points) == 3]
+    (low, _), (high, _) = lines(drawing, 1)[0].points
+    places = [low + (rank - 1) / (methods - 1) * (high - low) for rank in ranks.average_ranks]
+    assert sorted(ends) == pytest.approx(sorted(places))
     assert any(f"critical difference {ranks.critical_difference:.2f}" in said for said in words)
-    assert sum(line.get_linewidth() == 3.5 for line in axes.lines) == len(ranks.groups)
+    assert len(lines(drawing, 5)) == len(ranks.groups)
 
 
 def test_long_names_fit_and_do_not_meet() -> None:
-    _, figure = diagram(15, 8, [f"{'a long name of a loss ' * 3}{place}" for place in range(15)])
+    figure = critical_difference(ranks_of(15, 8, [f"{'a long name of a loss ' * 3}{place}" for place in range(15)]))
     figure.canvas.draw()
-    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    boxes = [text.get_window_extent() for text in figure.texts]
+    assert len(boxes) > 15
     width, height = figure.canvas.get_width_height()
     for place, box in enumerate(boxes):
         assert box.x0 >= 0
@@ -40,9 +47,10 @@ def test_long_names_fit_and_do_not_meet() -> None:
 
 
 def test_names_are_no_formulas_and_the_same_ranks_give_the_same_picture() -> None:
-    names = ["two$way$", "100 % {x}", "<b>"]
-    svg = figures.to_svg(diagram(3, names=names)[1])
+    ranks = ranks_of(3, names=["two$way$", "100 % {x}", "<b>"])
+    svg = draw(ranks, 920).svg()
     assert "two$way$" in svg
     assert "&lt;b&gt;" in svg
-    assert svg == figures.to_svg(diagram(3, names=names)[1])
-    assert figures.to_png(diagram(3, names=names)[1]).startswith(b"\x89PNG")
+    assert svg == draw(ranks, 920).svg()
+    assert any("two$way$" in text.get_text() for text in critical_difference(ranks).texts)
+    assert draw(ranks, 920).png().startswith(b"\x89PNG")

@@ -1,38 +1,59 @@
-"""The page: complete, self-contained, and the same for the same results."""
+"""The page: complete, self-contained, and the same for the same results; and what the terminal says."""
 
+import base64
+import io
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from rarecall import data, studies
 from rarecall.audit import audit
-from rarecall.reports import figures, page, ranks_page, terminal
-from rarecall.studies import results as study_results
+from rarecall.folders import FORMAT
+from rarecall.inference.run_folder import ClassCard, RunCard
+from rarecall.listener import Listener
+from rarecall.models.classifier import Architecture
+from rarecall.preparation import divide, prepare
+from rarecall.reports import figures, page, ranks_page, recipe_words, terminal
+from rarecall.reports.thumbnails import LARGEST, thumbnail
+from rarecall.studies.results import COLUMNS
+from rarecall.studies.summary import Spread
+from rarecall.training.recipe import Training
 from tests.commands import assert_one_line, run_process
+from tests.files import write_table
+from tests.summaries import entry, protocol, summary_of
 
 HOSTILE = '<script>alert("x")</script>'
+TRAIN = "rarecall train t.npz --from-study 'a <b>'"
+
+
+def study(folder: Path, **changes: object) -> studies.Results:
+    """Results of a small study with a class name that would like to be markup."""
+    write_table(folder / "t.npz")
+    table = data.load(str(folder / "t.npz"))
+    table = data.LabelTable(
+        table.items, [HOSTILE, "b & c", "plain"], table.labels, table.split, "features:t.npz", None, table.features
+    )
+    protocol = studies.protocol(table, hidden=8, epochs=3, batch_size=32, **changes)
+    plan = studies.make_plan(studies.parse_losses("bce,focal(gamma=1.0),two-way"), 2, protocol)
+    prepared = prepare(divide(table, val=protocol.val), Listener())
+    done = studies.study(plan, prepared, folder / "s", workers=1)
+    return studies.collect(
+        done, prepared.audit, command="rarecall study t.npz --seeds 2", train_command=TRAIN, notes=prepared.notes
+    )
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> studies.Results:
-    """Results of a small study with a class name that would like to be markup."""
-    from tests.files import write_table
-
-    folder = tmp_path_factory.mktemp("study")
-    write_table(folder / "t.npz")
-    table, notes = data.complete_split(data.load(str(folder / "t.npz")))
-    table = data.LabelTable(
-        table.items, [HOSTILE, "b & c", "plain"], table.labels, table.split, "features:t.npz", None, table.features
-    )
-    protocol = studies.default_protocol(table, hidden=8, epochs=3, batch_size=32)
-    plan = studies.Plan(losses=studies.parse_losses("bce,focal(gamma=1.0),two-way"), seeds=2, protocol=protocol)
-    done = studies.study(plan, table, folder / "s", workers=1)
-    return studies.collect(done, audit(table), "rarecall study t.npz --seeds 2", notes)
+    """Those of a usual protocol."""
+    return study(tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +77,15 @@ def test_names_from_the_data_are_escaped(html: str) -> None:
 
 def test_the_page_holds_what_it_promises(html: str, results: studies.Results) -> None:
     for heading in ("Leaderboard", "How sure is that?", "The sparsity wall", "Class by class", "Convergence",
-                    "Learning rates", "At the common rate", "The data", "How it was made"):  # fmt: skip
+                    "Learning rates", "At the common rate", "The data", "How it was made",
+                    "Train the winner"):  # fmt: skip
         assert f">{heading}</h" in html
-    for sentence in results.summary["verdict"]:
+    for sentence in results.summary.verdict:
         assert sentence.split("(")[0] in html
     assert "rarecall study t.npz --seeds 2" in html
+    assert "<code>rarecall train t.npz --from-study &#39;a &lt;b&gt;&#39;</code>" in html
+    assert "chosen on the test part" not in html
+    assert "thresholds are those of the best F1 on validation, those of rare classes drawn towards one" in html
     assert html.count('<div class="wide"><svg') == html.count('<div class="narrow"><svg') == 5
 
 
@@ -86,32 +111,41 @@ class Balance(HTMLParser):
             self.wrong.append(tag)
 
 
-def test_the_page_is_well_formed(html: str) -> None:
+def well_formed(html: str) -> bool:
+    """Whether every element is closed in order."""
     balance = Balance()
     balance.feed(html)
-    assert not balance.open
-    assert not balance.wrong
+    return not balance.open and not balance.wrong
+
+
+def test_the_page_is_well_formed(html: str) -> None:
+    assert well_formed(html)
 
 
 def test_the_same_results_give_the_same_page(html: str, results: studies.Results) -> None:
     assert page.render(results) == html
 
 
+def printed(show: Any, *given: Any, width: int = 80) -> str:
+    """What is written to a console that is no terminal."""
+    file = io.StringIO()
+    show(*given, Console(width=width, file=file))
+    return file.getvalue()
+
+
 def test_the_terminal_shows_every_loss_whole_within_80_columns(results: studies.Results) -> None:
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    terminal.print_leaderboard(results.summary, console)
-    text = console.export_text()
+    text = printed(terminal.print_leaderboard, results.summary)
     assert max(map(len, text.splitlines())) <= 80
-    for word in ("two-way", "mAP@class", "mAP@sample", "macro F1", "best"):
+    for word in ("two-way", "mAP@class", "mAP@sample", "macro F1", "best", "\ntest part, mean ± SD of 2 seeds, %\n"):
         assert word in text
-    console.file.close()
+    assert text.endswith(f"\ntrain the winner: {TRAIN}\n")
+    assert "Validation alone" in " ".join(text.split())
 
 
-def test_the_audit_plot_is_a_png(tmp_path: Path) -> None:
-    facts = audit(data.load("digits")).as_dict()
-    content = figures.to_png(figures.class_counts(facts, figures.WIDE))
-    (tmp_path / "a.png").write_bytes(content)
-    assert content.startswith(b"\x89PNG")
+def test_the_audit_plot_is_a_png() -> None:
+    facts = audit(data.load("digits")).facts
+    content = figures.class_counts(facts.classes, figures.WIDE).png()
+    assert Image.open(io.BytesIO(content)).size == (1380, 630)
 
 
 def test_narrow_figures_are_for_narrow_screens_alone(html: str) -> None:
@@ -123,23 +157,197 @@ def test_narrow_figures_are_for_narrow_screens_alone(html: str) -> None:
     assert ".wide" not in everywhere
 
 
+# --- where choices were made -------------------------------------------------------------------------------------
+
+
+def test_what_was_chosen_on_the_test_part_is_said_everywhere(tmp_path: Path) -> None:
+    results = study(tmp_path, val="test")
+    text = printed(terminal.print_leaderboard, results.summary)
+    assert "\ntest part, chosen on the test part, mean ± SD of 2 seeds, %\n" in text
+    assert "Validation alone" not in text
+    html = page.render(results)
+    assert "<h2>Leaderboard, chosen on the test part</h2>" in html
+    assert "the test part chose, too, and its figures are flattered" in html
+    assert (
+        "The epoch with the best test mAP@class is kept; thresholds are those of the best F1 on the test part" in html
+    )
+    assert "alidation mAP" not in html
+    assert "chosen on the test part" in page.excerpt(results)
+    results.write(tmp_path)
+    assert "chosen on the test part" in " ".join(json.loads((tmp_path / "summary.json").read_text())["notes"])
+
+
+def test_a_study_without_a_part_to_choose_on_has_a_page(tmp_path: Path) -> None:
+    results = study(tmp_path, val="none")
+    html = page.render(results)
+    assert "Nothing was held out to choose on: the last epoch is kept" in html
+    assert "thresholds are those of the best F1 on train" in html
+    assert "The rate is 0.003 for every loss" in html
+    assert "alidation mAP" not in html
+    for heading in ("Convergence", "Learning rates", "At the common rate"):
+        assert f">{heading}</h" not in html
+    text = printed(terminal.print_leaderboard, results.summary)
+    assert "\ntest part, nothing held out to choose on, mean ± SD of 2 seeds, %\n" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "Heads on frozen features: linear; AdamW, weight decay 0.01 of weights alone"),
+        ({"hidden": 8, "dropout": 0.5}, "one hidden layer of 8 units, dropout 0.5; "),
+        ({"optimizer": "sgd", "nesterov": False, "decay": "all"}, "SGD with plain momentum 0.9, weight decay 0.01 of"),
+        ({"schedule": "step", "epochs": 8}, "the rate is divided by 10 at epochs 4, 6, without a warm-up"),
+        ({"schedule": "constant", "warmup_steps": 500, "warmup_from": 0.1}, "a warm-up of 500 steps from 0.1 of it"),
+        ({"warmup_epochs": 1.0}, "the rate falls to 0 along half a cosine, after a warm-up of 1 epoch."),
+        ({"drop_last": True}, "2 epochs of batches of 8, an incomplete last one left out."),
+        ({"clip": 1.0, "loss_optimizer": "authors"}, "gradients clipped to a norm of 1, what a loss itself"),
+        ({"head_only": False, "augmentation": "crop"}, "Whole networks, head: linear; the backbone has the rate"),
+        ({"head_only": False, "augmentation": "crop", "backbone_rate": 1e-4}, "augmentation: crop; precision: auto."),
+        ({"metric": "map_tail", "patience": 3, "tolerance": 0.01}, "The epoch with the best validation mAP of the tail "
+         "classes is kept; a training ends when 3 epochs in a row are not better by more than 0.01; thresholds"),
+        ({"select": "last", "threshold": "0.5"}, "The last epoch is kept; labels are given from a score of 0.5."),
+        ({"rates": (3e-3,)}, "The rate is 0.003 for every loss; the test part is scored once per run."),
+        ({"rates": (1e-3, 3e-3)}, "Each loss chooses its rate by validation mAP@class with the first seed; the test"),
+    ],
+)  # fmt: skip
+def test_the_recipe_is_told_whole(changes: dict[str, Any], words: str) -> None:
+    summary = summary_of(entry("two-way"), protocol=protocol(**changes))
+    assert words in " ".join(recipe_words.of_study(summary))
+
+
+def test_one_loss_with_one_seed_has_a_page() -> None:
+    figure = {name: Spread(mean=50.0, sd=None) for name in ("map_class", "macro_f1")}
+    rows = pl.DataFrame(
+        {name: ["a"] if name in ("loss", "class", "tier") else [1] for name in COLUMNS}
+    ).with_columns(pl.lit("two-way").alias("loss"), pl.lit(True).alias("tuned"), pl.lit(0.5).alias("ap"))  # fmt: skip
+    summary = summary_of(entry("two-way", figures=figure), seeds=1)
+    html = page.render(studies.Results(rows, summary))
+    assert "Test part, one seed, %;" in html
+    assert "How sure" not in html
+    assert "behind the best" not in printed(terminal.print_leaderboard, summary)
+
+
+# --- pieces for notebooks ----------------------------------------------------------------------------------------
+
+
+def card(**changes: object) -> RunCard:
+    """The card of a run whose data have a name that would like to be markup."""
+    settings = Training(**protocol().recipe.model_dump(), loss="two-way", rate=3e-3)
+    values = {
+        "architecture": Architecture(classes=1, inputs=[4]), "training": settings.model_dump(mode="json"),
+        "classes": [ClassCard(name="a", threshold=0.0, positives=1, tier="tail")],
+        "figures": {"val": {"map_class": 61.25, "macro_f1": None}, "test": {"map_class": 50.04, "macro_f1": 40.0}},
+        "history": [{"epoch": 1, "train_loss": 0.5}], "epoch": 1, "data": {"source": HOSTILE}, "weights_from": None,
+        "notes": [], "versions": {}, "command": "rarecall train",
+    }  # fmt: skip
+    return RunCard(**{**values, **changes})
+
+
+def test_notebooks_show_the_leaderboard_and_the_verdict(results: studies.Results) -> None:
+    html = page.excerpt(results)
+    assert well_formed(html)
+    assert "<script" not in html
+    assert results.summary.verdict[2] in html
+    assert html.count("<tr") == 4
+
+
+def test_notebooks_show_the_figures_of_a_run() -> None:
+    html = page.excerpt_of_run(card())
+    assert well_formed(html)
+    assert HOSTILE not in html
+    assert "<td>61.2</td><td>50.0</td>" in html
+    assert "chosen" not in html
+    of_test = card(training={**card().training, "val": "test"}, figures={"test": {"map_class": 50.0}})
+    assert "chosen on the test part" in page.excerpt_of_run(of_test)
+    assert "chosen on the test part" in printed(terminal.print_run, of_test)
+
+
+def test_a_history_without_validation_is_drawn() -> None:
+    history = [{"epoch": number, "train_loss": 1 / number} for number in (1, 2, 3)]
+    assert "mAP" not in figures.run_convergence(history, 3, figures.WIDE).svg().replace("mAP@class over", "")
+    history[1] |= {"val_loss": None, "val_map_class": None}
+    history[2] |= {"val_loss": 0.5, "val_map_class": 0.4}
+    drawn = figures.run_convergence(history, 3, figures.NARROW, on="test").svg()
+    assert "test mAP@class, %" in drawn
+    assert "nan" not in drawn
+
+
+# --- thumbnails --------------------------------------------------------------------------------------------------
+
+
+def test_thumbnails_are_small_and_absent_where_there_is_nothing_to_see(photos: Path) -> None:
+    Image.new("RGB", (900, 300), "red").save(photos / "00.jpg")
+    (photos / "01.jpg").write_bytes(b"none")
+    table = data.load(str(photos / "tags.csv"))
+    assert picture(thumbnail(table, 0)).size == (LARGEST[0], 43)
+    assert thumbnail(table, 1) is None
+    assert picture(thumbnail(table, 2)).size == (16, 24)  # never enlarged
+    digits = data.load("digits")
+    assert picture(thumbnail(digits, 0)).size == (72, 72)
+    assert thumbnail(data.from_arrays(np.ones((2, 3), np.float32), np.eye(2, dtype=np.int8)), 0) is None
+
+
+def picture(encoded: str | None) -> Image.Image:
+    assert encoded is not None
+    return Image.open(io.BytesIO(base64.b64decode(encoded)))
+
+
+# --- progress ----------------------------------------------------------------------------------------------------
+
+
+def test_a_display_that_is_no_terminal_says_each_sentence_once_and_nothing_else() -> None:
+    file = io.StringIO()
+    with terminal.listening(Console(file=file, width=40)) as shown:
+        shown.say("warning", "3 images [bold] are lost, and their names are longer than a line")
+        shown.progress("images", 1, 2)
+        shown.progress("runs", 1, None)
+        shown.say("note", "a part was taken from train")
+        shown.say("warning", "3 images [bold] are lost, and their names are longer than a line")
+    assert file.getvalue() == (
+        "warning: 3 images [bold] are lost, and their names are longer than a line\nnote: a part was taken from train\n"
+    )
+
+
+def test_a_display_on_a_terminal_has_bars() -> None:
+    file = io.StringIO()
+    with terminal.listening(Console(file=file, width=100, force_terminal=True)) as shown:
+        shown.progress("images", 1, 2)
+        shown.progress("images", 2, 2)
+        shown.bars.refresh()
+        assert len(shown.tasks) == 1
+    assert "images" in file.getvalue()
+
+
+def test_a_line_for_each_epoch_has_a_dash_where_there_is_no_validation() -> None:
+    file = io.StringIO()
+    with terminal.listening(Console(file=file, width=200)) as shown:
+        history = [{"train_loss": 0.51234, "val_loss": 0.4, "val_map_class": 0.5}]
+        shown.epoch(history, 1, 12)
+        history.append({"train_loss": 0.5})
+        shown.epoch(history, 2, 12)
+        history.append({"train_loss": 0.5, "val_loss": float("nan"), "val_map_class": 0.4})
+        shown.epoch(history, 1, 12)
+    first, second, third = re.sub(r"  \(\d+ s\)", "", file.getvalue()).splitlines()
+    assert first == "epoch  1/12  loss 0.5123  validation loss 0.4, mAP@class 50.0  best so far"
+    assert second == "epoch  2/12  loss 0.5  validation loss –, mAP@class –"
+    assert third == "epoch  3/12  loss 0.5  validation loss –, mAP@class 40.0"
+
+
 # --- several studies ---------------------------------------------------------------------------------------------
 
 
-def write_study(out: Path, source: str, figures: dict[str, float], tail: bool = True) -> None:
-    """A finished study's results, of which only what a ranking reads is filled."""
-    groups = {"all": 5, **({"tail": 2} if tail else {})}
+def write_study(out: Path, source: str, means: dict[str, float], tail: bool = True) -> None:
+    """A finished study of that source with those figures."""
     entries = [
-        {"loss": loss, "figures": {"map_class": {"mean": value}, "map_tail": {"mean": value - 10}}}
-        for loss, value in figures.items()
+        entry(loss, figures={"map_class": Spread(mean=mean, sd=1.0), "map_tail": Spread(mean=mean - 10, sd=1.0)})
+        for loss, mean in means.items()
     ]
-    summary = dict.fromkeys(study_results._KEYS, None) | {
-        "format": 1, "losses": list(figures), "counted_classes": groups, "tuned": entries, "data": {"source": source},
-    }  # fmt: skip
+    table = data.from_arrays(np.ones((4, 2), np.float32), np.eye(4, 2, dtype=np.int8))
+    facts = audit(data.LabelTable(table.items, table.names, table.labels, table.split, source, None, table.features))
+    summary = summary_of(*entries, facts=facts, counted_classes={"all": 5, **({"tail": 2} if tail else {})})
     out.mkdir()
-    (out / "study.json").write_text(json.dumps({"format": 1, "study": {}}))
-    (out / "summary.json").write_text(json.dumps(summary))
-    pl.DataFrame({"loss": list(figures)}).write_parquet(out / "results.parquet")
+    (out / "study.json").write_text(json.dumps({"format": FORMAT, "study": {}}))
+    studies.Results(pl.DataFrame({name: [0] for name in COLUMNS}), summary).write(out)
 
 
 def studies_of(tmp_path: Path) -> list[str]:

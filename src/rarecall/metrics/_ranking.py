@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Literal, overload
 
+import torch  # noqa: F401 - examples use it
 from jaxtyping import Float, Shaped
 from torch import Tensor
 

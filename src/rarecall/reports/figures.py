@@ -45,8 +45,9 @@ def sparsity_wall(means: pl.DataFrame, losses: Sequence[str], size: Size) -> Dra
     """AP of each class against its training positives; the lines are means over classes of similar counts."""
     drawing = Drawing(*size, "AP of each class against its positives in train")
     top = _losses(drawing, losses)
-    most = float(means["positives_train"].to_numpy().max())
-    x = Scale(0.6, max(most, 2) * 1.2, log=True)
+    positives = means["positives_train"].to_numpy()
+    most = float(positives.max())
+    x = Scale(max(float(positives.min()), 0.7) / 1.2, max(most, 2) * 1.2, log=True)
     panel = _panel(drawing, x, Scale(0, _above(100 * means["ap"].to_numpy())), "positives in train", "AP, %", top)
     for limit in (MEDIUM_POSITIVES, HEAD_POSITIVES):
         if most > limit:
@@ -114,7 +115,7 @@ def differences(summary: Summary, size: Size) -> Drawing:
     for place, group in enumerate(groups):
         across, down = (left + place * width, 0.0) if side_by_side else (left, place * one)
         found = {entry.loss: entry.to_best[group] for entry in summary.tuned}
-        x = _around_zero([value for own in found.values() for value in (own.low, own.high)])
+        x = _around(np.array([0.0] + [value for own in found.values() for value in (own.low, own.high)]))
         panel = Panel(
             drawing, across, down + 30, across + width - _AT_EDGE, down + one - _BELOW, x, Scale(len(names) - 0.5, -0.5)
         )
@@ -129,21 +130,15 @@ def differences(summary: Summary, size: Size) -> Drawing:
     return drawing
 
 
-def _around_zero(values: Sequence[float]) -> Scale:
-    low, high = min([*values, 0.0]), max([*values, 0.0])
-    spread = max(high - low, 0.1)
-    return Scale(low - 0.05 * spread, high + 0.05 * spread)
-
-
 def convergence(summary: Summary, size: Size) -> Drawing:
     """The mAP@class that choices are made on over the epochs, mean over seeds, with the range of the seeds."""
     drawing = Drawing(*size, "mAP@class over the epochs")
     top = _losses(drawing, summary.losses)
     curves = {loss: _complete(summary, loss) for loss in summary.losses}
     known = [own for own in curves.values() if own.size]
-    longest, highest = max(own.shape[1] for own in known), max(own.max() for own in known)
+    longest, y = max(own.shape[1] for own in known), _around(np.concatenate([own.ravel() for own in known]))
     title = "test mAP@class, %" if summary.protocol.val == "test" else "validation mAP@class, %"
-    panel = _panel(drawing, Scale(1, max(longest, 2)), Scale(0, _above(highest)), "epoch", title, top, whole=True)
+    panel = _panel(drawing, Scale(1, max(longest, 2)), y, "epoch", title, top, whole=True)
     for loss, colour in colours(summary.losses).items():
         own = curves[loss]
         if own.size:
@@ -213,7 +208,7 @@ def _run_panel(
     title: str,
     epoch: int,
 ) -> Panel:
-    y = Scale(0, _above(np.concatenate(curves)) if curves else 1.0)
+    y = _around(np.concatenate(curves)) if curves else Scale(0, 1)
     panel = _panel(drawing, x, y, "epoch", title, box[1], box=box, whole=True)
     if epoch:
         panel.mark_x(epoch)
@@ -345,6 +340,13 @@ def _losses(drawing: Drawing, losses: Sequence[str]) -> float:
 def _above(values: Any) -> float:
     """The upper end of a scale for values from 0 on, of which some may be NaN."""
     return max(float(np.nanmax(values)), 1e-3) * 1.06
+
+
+def _around(values: np.ndarray) -> Scale:
+    """A scale that holds the values, of which some may be NaN, with a little room on both sides."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    room = 0.05 * max(high - low, 0.02 * abs(high), 1e-3)
+    return Scale(low - room, high + room)
 
 
 def _panel(

@@ -39,8 +39,7 @@ def render(evaluation: Evaluation, card: RunCard | None = None) -> str:
     return template("run.html").render(
         card=card,
         summary=summary,
-        sentences=_sentences(summary),
-        chosen=recipe_words.chosen_on(training),
+        sentences=[*_sentences(summary), *_chosen(training)],
         on=_chosen_on(training),
         recipe=recipe_words.of_run(training),
         fitted_on=_fitted_on(training),
@@ -49,7 +48,7 @@ def render(evaluation: Evaluation, card: RunCard | None = None) -> str:
         probabilities=wording.PROBABILITIES,
         calibrations={kind: words for kind, words in wording.CALIBRATIONS.items() if kind in summary["metrics"]},
         ways=[way for way in wording.WAYS if way in summary["metrics"]],
-        way_names=wording.WAYS,
+        way_names=wording.WAYS if _fitted_on(training) else wording.WAYS | {"fitted": "the model's own"},
         columns={name: words for name, words in COLUMNS.items() if name in summary["classes"][0]},
         between=wording.between,
         classes=sorted(summary["classes"], key=lambda row: row["positives_train"]),
@@ -80,6 +79,13 @@ def _drawings(evaluation: Evaluation, card: RunCard | None) -> dict[str, Callabl
         on = _chosen_on(card.training)
         drawings["convergence"] = lambda size: figures.run_convergence(card.history, card.epoch, size, on=on)
     return drawings
+
+
+def _chosen(training: dict[str, Any]) -> list[str]:
+    """A sentence on a model that was not chosen on a validation part."""
+    words = recipe_words.chosen_on(training)
+    flatters = ", whose figures flatter it" if words and training["val"] == "test" else ""
+    return [f"The model: {words}{flatters}."] if words else []
 
 
 def _chosen_on(training: dict[str, Any]) -> str:

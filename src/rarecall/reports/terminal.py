@@ -21,12 +21,15 @@ from rich.progress import (
 from rich.table import Table
 
 from rarecall.audit import Audit, Facts
+from rarecall.inference.run_folder import RunCard
 from rarecall.labels import HEAD_POSITIVES, MEDIUM_POSITIVES
 from rarecall.listener import Listener
+from rarecall.reports.recipe_words import chosen_on
 from rarecall.reports.wording import (
     CALIBRATIONS,
     DECISIONS,
     FIGURES,
+    PARTS,
     PROBABILITIES,
     RANKING,
     WAYS,
@@ -105,7 +108,7 @@ def print_evaluation(summary: dict[str, Any], console: Console) -> None:
         if name in found["ranking"]:
             spread = intervals.get("all" if name == "map_class" else name.removeprefix("map_"))
             table.add_row(words, number(found["ranking"][name]), between(spread), f"{counted['ranking'][name]:,}")
-    console.print("", escape(f"{summary['loss']} on {where}, {summary['items']:,} items"), table)
+    _print_titled(f"{summary['loss']} on {where}, {summary['items']:,} items", table, console)
     if ways := [way for way in WAYS if way in found]:
         table = _table("", ["decisions, %", *(WAYS[way] for way in ways), "counted"])
         for name, words in DECISIONS.items():
@@ -117,7 +120,8 @@ def print_evaluation(summary: dict[str, Any], console: Console) -> None:
             table.add_row(words, *(number(found[kind][name]) for kind in kinds), f"{counted[kinds[0]][name]:,}")
         console.print("", table)
     if gain := summary["threshold_gain"]:
-        console.print("", gain_in_words(gain), soft_wrap=True)
+        console.print()
+        console.print(gain_in_words(gain), soft_wrap=True)
     print_rarest(summary["classes"], console)
 
 
@@ -128,7 +132,18 @@ def print_figures(figures: dict[str, dict[str, float | None]], title: str, conso
     for name, words in FIGURES.items():
         if any(name in own for own in figures.values()):
             table.add_row(words, *(number(figures[column].get(name)) for column in columns))
-    console.print("", title, table)
+    _print_titled(title, table, console)
+
+
+def print_run(card: RunCard, console: Console) -> None:
+    """What was trained, the epoch that was kept, and its figures."""
+    title = f"{card.training['loss']}, epoch {card.epoch} of {len(card.history)}"
+    chosen = chosen_on(card.training)
+    print_figures(
+        {PARTS.get(part, part): own for part, own in card.figures.items()},
+        f"{title}, {chosen}" if chosen else title,
+        console,
+    )
 
 
 def print_rarest(classes: list[dict[str, Any]], console: Console, most: int = 10) -> None:
@@ -152,17 +167,18 @@ def print_leaderboard(summary: Summary, console: Console) -> None:
         figures = (entry.figures[name] for name in found)
         cells = (number(figure.mean) + deviation(figure.sd).replace(" ", "") for figure in figures)
         table.add_row(escape(entry.loss), *cells)
-    console.print("", of_leaderboard(summary), table, "")
+    _print_titled(of_leaderboard(summary), table, console)
 
     table = _table("", ["loss", *groups, "rate"])
     for entry in entries:
         behind = (interval(entry.to_best[group]) for group in groups)
         table.add_row(escape(entry.loss), *behind, f"{entry.rate:g}")
     if len(entries) > 1:
-        console.print("mAP behind the best, with 95 % intervals", table, "")
+        _print_titled("mAP behind the best, with 95 % intervals", table, console)
+    console.print()
     for sentence in summary.verdict:
         console.print("• " + escape(sentence))
-    console.print("")
+    console.print()
     console.print(f"train the winner: {summary.train_command}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -175,6 +191,13 @@ def print_ranks(ranking: "Ranking", console: Console) -> None:
     console.print("", table, "")
     for sentence in ranking.ranks.verdict:
         console.print("• " + escape(sentence))
+
+
+def _print_titled(title: str, table: Table, console: Console) -> None:
+    """A table below its title, which may be longer than the table is wide."""
+    console.print()
+    console.print(title, style="italic", markup=False, highlight=False, soft_wrap=True)
+    console.print(table)
 
 
 def _table(title: str, headings: list[str]) -> Table:

@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from rarecall import metrics, statistics
 from rarecall.audit import Audit
 from rarecall.errors import StudyError, listing
 from rarecall.files import write_bytes
-from rarecall.labels import UNKNOWN, count, measured_groups, tiers
+from rarecall.labels import count, measured_groups, tiers
 from rarecall.statistics import Comparison, Contender, Interval, mean_and_deviation
 from rarecall.studies.runner import Study
 from rarecall.studies.runs import Job, Run, total_seconds
@@ -77,9 +78,7 @@ def collect(study: Study, audit: Audit, *, command: str, train_command: str, not
         train_command: that trains its winner.
         notes: what a reader should know.
     """
-    rows = pl.concat([_run_rows(study, run) for run in study.runs.values()])
-    rows = rows.sort("loss", "rate", "seed", maintain_order=True)
-    targets = _targets(study)
+    rows, targets = _rows(study), _targets(study)
     groups = measured_groups(targets.numpy(), _train_positives(study))
     tuned, common = _leaderboards(study, targets, groups)
     summary = Summary(
@@ -133,12 +132,40 @@ def _train_positives(study: Study) -> np.ndarray:
     return count(study.table.labels[study.table.part("train")]).present
 
 
-def _run_rows(study: Study, run: Run) -> pl.DataFrame:
-    """One row per class."""
-    targets, table = _targets(study), study.table
+def _rows(study: Study) -> pl.DataFrame:
+    """One row per run and class."""
+    table, targets = study.table, _targets(study)
+    positives, test = _train_positives(study), count(table.labels[table.part("test")])
+    of_classes = {
+        "class": list(table.names),
+        "tier": tiers(positives),
+        "positives_train": positives,
+        "positives_test": test.present,
+        "unknown_test": test.unknown,
+    }
+    runs = [
+        pl.DataFrame({**_of_run(study, run, len(positives)), **of_classes, **_measured(run, targets)})
+        for run in study.runs.values()
+    ]
+    return pl.concat(runs).sort("loss", "rate", "seed", maintain_order=True)
+
+
+def _of_run(study: Study, run: Run, classes: int) -> dict[str, list[Any]]:
+    """What all rows of a run have in common."""
+    values = {
+        "loss": run.job.loss,
+        "rate": run.job.rate,
+        "seed": run.job.seed,
+        "tuned": run.job.rate == study.chosen[run.job.loss],
+        "common": run.job.rate == study.plan.protocol.common_rate,
+        "epoch": run.epoch,
+    }
+    return {name: [value] * classes for name, value in values.items()}
+
+
+def _measured(run: Run, targets: torch.Tensor) -> dict[str, pl.Series]:
+    """The figures of each class, null where there is none, and its threshold."""
     decisions = metrics.precision_recall_f1(run.scores >= run.thresholds, targets)
-    positives = _train_positives(study)
-    test = count(table.labels[table.part("test")])
     columns = {
         "ap": metrics.average_precision(run.scores, targets),
         "precision": decisions.precision,
@@ -146,22 +173,7 @@ def _run_rows(study: Study, run: Run) -> pl.DataFrame:
         "f1": decisions.f1,
         "threshold": run.thresholds.double(),
     }
-    return pl.DataFrame(
-        {
-            "loss": [run.job.loss] * len(positives),
-            "rate": [run.job.rate] * len(positives),
-            "seed": [run.job.seed] * len(positives),
-            "tuned": [run.job.rate == study.chosen[run.job.loss]] * len(positives),
-            "common": [run.job.rate == study.plan.protocol.common_rate] * len(positives),
-            "epoch": [run.epoch] * len(positives),
-            "class": list(table.names),
-            "tier": tiers(positives),
-            "positives_train": positives,
-            "positives_test": test.present,
-            "unknown_test": (table.labels[table.part("test")] == UNKNOWN).sum(0),
-            **{name: pl.Series(values.numpy()).fill_nan(None) for name, values in columns.items()},
-        }
-    )
+    return {name: pl.Series(name, values.numpy(), nan_to_null=True) for name, values in columns.items()}
 
 
 def _leaderboard(
