@@ -35,26 +35,25 @@ def draw(ranks: Ranks, width: float) -> Drawing:
     order = sorted(range(len(ranks.methods)), key=lambda place: ranks.average_ranks[place])
     room = _MOST * width - _RANK
     names = [(fitted(ranks.methods[place], room), ranks.average_ranks[place]) for place in order]
-    left = (len(names) + 1) // 2
+    halves = names[: (len(names) + 1) // 2], names[(len(names) + 1) // 2 :][::-1]
     first = _AXIS + 26 + _BETWEEN * len(ranks.groups)
-    drawing = Drawing(width, first + _ROW * left, "average ranks")
-    scale = _Scale(drawing, len(names), _RANK + max(width_of(name) for name, _ in names))
+    drawing = Drawing(width, first + _ROW * len(halves[0]), "average ranks")
+    scale = _Scale(drawing, len(names), *(_RANK + max(width_of(name) for name, _ in own) for own in halves))
     scale.draw(step=1 + len(names) // int(1.6 * width / PIXELS))
     _ruler(drawing, scale, ranks)
     _bars(drawing, scale, ranks)
-    for row, (name, rank) in enumerate(names[:left]):
-        _method(drawing, scale, name, rank, first + row * _ROW, "right")
-    for row, (name, rank) in enumerate(reversed(names[left:])):
-        _method(drawing, scale, name, rank, first + row * _ROW, "left")
+    for side, own in zip(("right", "left"), halves, strict=True):
+        for row, (name, rank) in enumerate(own):
+            _method(drawing, scale, name, rank, first + row * _ROW, side)
     return drawing
 
 
 class _Scale:
     """Where ranks are across the drawing, between the names on both sides."""
 
-    def __init__(self, drawing: Drawing, methods: int, side: float) -> None:
+    def __init__(self, drawing: Drawing, methods: int, left: float, right: float) -> None:
         self.drawing, self.methods = drawing, methods
-        self.low, self.high = side, drawing.width - side
+        self.low, self.high = left, drawing.width - right
 
     def at(self, rank: float) -> float:
         return self.low + (rank - 1) / (self.methods - 1) * (self.high - self.low)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from markupsafe import escape
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
 INK, SOFT, GRID = "#333333", "#777777", "#e6e6e6"
@@ -127,8 +128,8 @@ class Drawing:
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(self.width / PIXELS, self.height / PIXELS), facecolor="white")
-        for mark in self.marks:
-            _add_to(figure, mark, self)
+        for place, mark in enumerate(self.marks):
+            _artist(figure, mark, self).set_zorder(place)
         return figure
 
     def png(self) -> bytes:
@@ -142,7 +143,8 @@ class Drawing:
         return buffer.getvalue()
 
 
-def _add_to(figure: "Figure", mark: Line | Area | Dots | Words, drawing: Drawing) -> None:
+def _artist(figure: "Figure", mark: Line | Area | Dots | Words, drawing: Drawing) -> "Artist":
+    """The mark as a part of the figure."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Polygon
 
@@ -151,21 +153,20 @@ def _add_to(figure: "Figure", mark: Line | Area | Dots | Words, drawing: Drawing
 
     points_of = 72 / PIXELS
     if isinstance(mark, Words):
-        figure.text(
+        return figure.text(
             *placed([mark.at])[0], mark.text, ha=mark.side, va="center", color=mark.colour,
             fontsize=mark.size * points_of, rotation=mark.angle, rotation_mode="anchor", parse_math=False,
         )  # fmt: skip
-    elif isinstance(mark, Area):
-        figure.add_artist(Polygon(placed(mark.points), color=mark.colour, alpha=mark.opacity, linewidth=0))
-    elif isinstance(mark, Line):
-        line = Line2D(*zip(*placed(mark.points), strict=True), color=mark.colour, linewidth=mark.width * points_of)
-        line.set_linestyle(":" if mark.dotted else "-")
-        figure.add_artist(line)
+    if isinstance(mark, Area):
+        area = Polygon(placed(mark.points), color=mark.colour, alpha=mark.opacity, linewidth=0)
+        return figure.add_artist(area)
+    line = Line2D(*zip(*placed(mark.points), strict=True), color=mark.colour)
+    if isinstance(mark, Line):
+        line.set(linewidth=mark.width * points_of, linestyle=":" if mark.dotted else "-")
     else:
-        dots = Line2D(*zip(*placed(mark.points), strict=True), linestyle="", marker="o", alpha=mark.opacity)
-        dots.set(markersize=2 * mark.radius * points_of, markeredgewidth=float(mark.ring), color=mark.colour)
-        dots.set_markerfacecolor("none" if mark.ring else mark.colour)
-        figure.add_artist(dots)
+        line.set(linestyle="", marker="o", markersize=2 * mark.radius * points_of, alpha=mark.opacity)
+        line.set(markeredgewidth=float(mark.ring), markerfacecolor="none" if mark.ring else mark.colour)
+    return figure.add_artist(line)
 
 
 def width_of(text: str, size: float = SMALL) -> float:
