@@ -10,8 +10,8 @@ from torch import Tensor
 
 from rarecall.errors import OptionError, unknown_name
 from rarecall.metrics._blocks import class_blocks, count_positives, join_blocks, row_blocks
+from rarecall.metrics._places import sorted_known
 from rarecall.metrics._shared import check_inputs, check_probabilities, check_whole
-from rarecall.metrics._thresholds import sorted_known
 
 Values = Float[Tensor, "*batch samples classes"]
 Targets = Shaped[Tensor, "*batch samples classes"]

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from rarecall.metrics._blocks import row_blocks
+
 BLOCK = 1 << 24  # entries that are sorted at a time: about half a gigabyte of working memory
 THREADED = 1 << 16  # fewer entries are sorted sooner than threads start
 
@@ -135,7 +137,21 @@ def _ranks(scores: Tensor) -> Int[Tensor, "rankings entries"]:
     return torch.empty_like(order).scatter_(1, order, rises.cumsum(1))
 
 
-def sort_rows(keys: Int[Tensor, "rankings entries"]) -> None:
+def sorted_known(scores: Shaped[Tensor, "rankings entries"], targets: Shaped[Tensor, "rankings entries"]) -> Tensor:
+    """The known scores of each row in ascending order, filled up with +∞; float32 or float64."""
+    values = scores.to(wide_type(scores), copy=True)
+    for part, labels in row_blocks(values, targets):
+        part.masked_fill_(labels < 0, torch.inf)
+    sort_rows(values)
+    return values
+
+
+def wide_type(scores: Tensor) -> torch.dtype:
+    """The type that scores are sorted in: float32 or wider, because NumPy has no bfloat16."""
+    return torch.float64 if scores.dtype == torch.float64 else torch.float32
+
+
+def sort_rows(keys: Shaped[Tensor, "rankings entries"]) -> None:
     """Sort each row in place; NumPy's vectorised sort is about ten times as fast as PyTorch's on a CPU."""
     if keys.device.type != "cpu":
         keys.copy_(keys.sort(1).values)

@@ -3,11 +3,12 @@
 from functools import partial
 from typing import Literal, overload
 
-import torch
+import torch  # noqa: F401 - examples use it
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rarecall.errors import OptionError, unknown_name
+from rarecall.metrics._cuts import Worth, f1, recall_if_precise
 from rarecall.metrics._places import Places, of_each_ranking
 from rarecall.metrics._shared import check_inputs, mean_of_present
 
@@ -198,13 +199,17 @@ def pairs_won(places: Places) -> Float[Tensor, " rankings"]:
 
 def recall_held(places: Places, precision: float) -> Float[Tensor, " rankings"]:
     """Recall at fixed precision."""
-    holds = places.hits / places.at_least.double() >= precision
-    return places.largest(torch.where(holds, places.hits, 0)) / places.positives
+    return best_of(places, partial(recall_if_precise, precision=precision))
 
 
 def best_f1(places: Places) -> Float[Tensor, " rankings"]:
-    """The highest F1 that any threshold reaches: it stands at a positive, since further negatives only cost."""
-    return places.largest(2 * places.hits.double() / (places.at_least + places.positives[places.row]))
+    """The highest F1 that any threshold reaches."""
+    return best_of(places, f1)
+
+
+def best_of(places: Places, worth: Worth) -> Float[Tensor, " rankings"]:
+    """What the best cut is worth; NaN without a positive."""
+    return places.largest(worth(places.hits, places.at_least, places.positives[places.row]))
 
 
 def coverage(places: Places) -> Float[Tensor, " rankings"]:

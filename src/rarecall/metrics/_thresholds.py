@@ -1,18 +1,19 @@
 """Thresholds fitted on validation data, and an honest estimate of what they gain."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from statistics import stdev
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rarecall.errors import OptionError, ShapeError, unknown_name
-from rarecall.metrics._blocks import BLOCK, class_blocks, count_positives, join_blocks, row_blocks
+from rarecall.metrics._blocks import BLOCK, class_blocks, count_positives, join_blocks
+from rarecall.metrics._cuts import SortedScores, Worth, f1, reaches_recall, recall_if_precise
 from rarecall.metrics._decisions import ConfusionCounts, confusion_counts, mean_decisions_of
-from rarecall.metrics._places import sort_rows
 from rarecall.metrics._shared import check_inputs, check_whole, is_number, is_whole
 
 Scores = Float[Tensor, "*batch samples classes"]
@@ -195,15 +196,6 @@ def cross_validated_gain(
     return Gain(_macro_f1(baseline), _macro_f1(apparent), _macro_f1(honest), tuple(fold_gains))
 
 
-def sorted_known(rows: Shaped[Tensor, "rows entries"], wanted: Shaped[Tensor, "rows entries"]) -> Tensor:
-    """The known values of each row in ascending order, filled up with +∞; float32 or float64."""
-    values = rows.to(_wide(rows), copy=True)
-    for part, labels in row_blocks(values, wanted):
-        part.masked_fill_(labels < 0, torch.inf)
-    sort_rows(values)
-    return values
-
-
 def _check_folds(folds: Any, seed: Any, base: Any, samples: int, options: dict[str, Any]) -> None:
     if not is_whole(folds) or not 2 <= folds <= samples:
         raise OptionError(f"folds is {folds}: it must be a whole number from 2 to the number of samples, {samples}")
@@ -261,106 +253,25 @@ def _own(
     every = scores.new_zeros(()) if shared is None else shared[..., None, :]
     each = every.expand(*scores.shape[:-2], 1, scores.shape[-1])
     for rows, wanted, common in class_blocks(scores, targets, each):
-        ranked = _rank(rows, wanted)
-        if method == "prevalence":
-            decided = _nearest_cut(ranked, ranked.present)
-        else:
-            decided = _best_cut(ranked, CRITERIA[method], at or 0.0)
+        ranked = SortedScores.of(rows, wanted)
+        decided = ranked.nearest(ranked.present) if method == "prevalence" else ranked.best(_worth(method, at or 0.0))
         if shrinkage:
-            decided = _nearest_cut(ranked, _shrunk(ranked, decided, common.to(ranked.ordered.dtype), shrinkage))
-        fitted.append(_threshold(ranked, decided, scores.dtype))
+            decided = ranked.nearest(_shrunk(ranked, decided, common.to(ranked.ordered.dtype), shrinkage))
+        fitted.append(ranked.threshold(decided, scores.dtype))
     return join_blocks(fitted, scores.shape[:-2])
 
 
-@dataclass(frozen=True)
-class _Ranked:
-    """The scores of some classes in order; a cut is named by how many known entries lie above it."""
-
-    ordered: Float[Tensor, "rows samples"]  # ascending; unknown entries are +∞, so they stand last
-    positive: Float[Tensor, "rows most"]  # the positives' scores, ascending, filled up with +∞
-    known: Int[Tensor, " rows"]
-    present: Int[Tensor, " rows"]
+def _worth(method: str, at: float) -> Worth:
+    """What cuts are worth to a method that looks for the best."""
+    ways = {"precision": partial(recall_if_precise, precision=at), "recall": partial(reaches_recall, recall=at)}
+    return ways.get(method, f1)
 
 
-def _rank(rows: Tensor, wanted: Tensor) -> _Ranked:
-    present = count_positives(wanted, 1)
-    positive = _sorted_positives(rows, wanted > 0, present)
-    ordered = sorted_known(rows, wanted)
-    known = torch.searchsorted(ordered, ordered.new_full((len(rows), 1), torch.inf))[:, 0]
-    return _Ranked(ordered, positive, known, present)
-
-
-def _sorted_positives(rows: Tensor, positive: Tensor, present: Tensor) -> Tensor:
-    most = max(int(present.max()), 1)
-    values = torch.full((len(rows), most), torch.inf, dtype=_wide(rows), device=rows.device)
-    values[torch.arange(most, device=rows.device) < present[:, None]] = rows[positive].to(values.dtype)
-    sort_rows(values)
-    return values
-
-
-def _wide(rows: Tensor) -> torch.dtype:
-    return torch.float64 if rows.dtype == torch.float64 else torch.float32
-
-
-def _best_cut(ranked: _Ranked, criterion: Callable[..., Tensor], at: float) -> Tensor:
-    """(rows,), how many entries the best cut decides; of equally good ones the highest.
-
-    A cut below a negative is never better than the one above it, so only the positives' scores are tried.
-    """
-    present = ranked.present[:, None]
-    most, best = torch.zeros_like(present), torch.zeros_like(present, dtype=torch.float64)
-    for (part,) in row_blocks(ranked.positive.flip(1)):
-        cuts = part.contiguous()
-        decided = ranked.known[:, None] - torch.searchsorted(ranked.ordered, cuts)
-        hits = present - torch.searchsorted(ranked.positive, cuts)
-        value = criterion(hits.double(), decided.double(), present.double(), at)
-        top = value.argmax(1, keepdim=True)
-        better = value.gather(1, top) > best
-        most = torch.where(better, decided.gather(1, top), most)
-        best = torch.where(better, value.gather(1, top), best)
-    return most[:, 0]
-
-
-def _f1(hits: Tensor, decided: Tensor, present: Tensor, _: float) -> Tensor:
-    return 2 * hits / (decided + present)
-
-
-def _recall_at_precision(hits: Tensor, decided: Tensor, _: Tensor, at: float) -> Tensor:
-    return torch.where(hits / decided >= at, hits, 0.0)
-
-
-def _reaches_recall(hits: Tensor, _: Tensor, present: Tensor, at: float) -> Tensor:
-    return (hits / present >= at).double()
-
-
-CRITERIA = {"f1": _f1, "precision": _recall_at_precision, "recall": _reaches_recall}
-
-
-def _shrunk(ranked: _Ranked, decided: Tensor, shared: Tensor, pseudo: float) -> Tensor:
+def _shrunk(ranked: SortedScores, decided: Tensor, shared: Tensor, pseudo: float) -> Tensor:
     """How many to decide: between the class's own optimum and what the shared threshold decides of the class."""
-    by_shared = ranked.known - torch.searchsorted(ranked.ordered, shared)[:, 0]
+    by_shared = ranked.at_least(shared)[:, 0]
     weight = ranked.present / (ranked.present + pseudo)
     return (decided.clamp(min=NONE) ** weight * by_shared.clamp(min=NONE) ** (1 - weight)).round().long()
-
-
-def _nearest_cut(ranked: _Ranked, wanted: Tensor) -> Tensor:
-    """(rows,), how many entries the cut decides that is nearest to `wanted`; ties cannot be parted."""
-    last = (ranked.known - wanted).clamp(max=ranked.ordered.shape[1] - 1)[:, None]
-    score = ranked.ordered.gather(1, last)
-    with_ties = ranked.known - torch.searchsorted(ranked.ordered, score)[:, 0]
-    without = (ranked.known - torch.searchsorted(ranked.ordered, score, right=True)[:, 0]).clamp(min=0)
-    nearest = torch.where(with_ties - wanted <= wanted - without, with_ties, without)
-    return torch.where(wanted > 0, nearest, 0)
-
-
-def _threshold(ranked: _Ranked, decided: Tensor, dtype: torch.dtype) -> Tensor:
-    """(rows,), the score halfway between the lowest decided entry and the next below, in the type of the scores."""
-    last, ordered = (ranked.known - decided)[:, None], ranked.ordered
-    at = ordered.gather(1, last.clamp(max=ordered.shape[1] - 1)).to(dtype)
-    below = torch.where(last > 0, ordered.gather(1, (last - 1).clamp(min=0)), -torch.inf).to(dtype)
-    halfway = at / 2 + below / 2
-    exact = (halfway > below) & (halfway <= at)  # not so between neighbouring numbers, nor where nothing is below
-    return torch.where(decided > 0, torch.where(exact, halfway, at)[:, 0], torch.inf)
 
 
 def _counts_at(thresholds: Tensor | float, scores: Tensor, targets: Tensor, samples: Tensor) -> ConfusionCounts:
