@@ -468,7 +468,7 @@ def test_the_gain_is_what_a_loop_over_the_folds_finds(options):
     scores, targets = long_tail(150, 5)
     targets[::7, 1] = -1
     gain = cross_validated_gain(scores, targets, folds=4, seed=3, base=0.3, **options)
-    fold = module._stratified_folds(targets > 0, 4, 3)
+    fold = module._folds(targets, 4, 3)
     fitted = fit_thresholds(scores, targets, **options)
     assert gain.honest == pytest.approx(by_hand(scores, targets, fold, **options))
     assert gain.base == pytest.approx(macro_f1((scores >= 0.3).tolist(), targets))
@@ -525,41 +525,6 @@ def test_without_a_positive_the_gain_is_nan():
     gain = cross_validated_gain(torch.randn(10, 3), torch.zeros(10, 3))
     assert math.isnan(gain.gain)
     assert math.isnan(gain.spread)
-
-
-# --- folds --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("folds", [2, 3, 5, 10])
-def test_the_rarest_class_is_dealt_out_evenly_and_the_others_nearly(folds):
-    _, targets = long_tail(300, 10)
-    targets = targets[:, targets.sum(0) > 0]
-    fold = module._stratified_folds(targets > 0, folds, 0)
-    counts = torch.stack([targets[fold == number].sum(0) for number in range(folds)])
-    spread = counts.amax(0) - counts.amin(0)
-    assert spread[targets.sum(0).argmin()] <= 1
-    assert (spread <= 1 + 0.1 * targets.sum(0)).all()
-    sizes = torch.bincount(fold, minlength=folds)
-    assert sizes.amax() - sizes.amin() <= 1
-
-
-def test_stratified_folds_part_rare_positives_better_than_chance_does():
-    _, targets = long_tail(300, 10)
-    stratified = by_chance = 0
-    for seed in range(10):
-        fold = module._stratified_folds(targets > 0, 5, seed)
-        drawn = torch.randint(5, (300,), generator=torch.Generator().manual_seed(seed))
-        for number in range(5):
-            expected = targets.sum(0) / 5
-            stratified += ((targets[fold == number].sum(0) - expected) ** 2).sum()
-            by_chance += ((targets[drawn == number].sum(0) - expected) ** 2).sum()
-    assert stratified < by_chance / 10
-
-
-def test_every_item_has_one_fold_and_no_fold_is_empty():
-    for shape, folds in (((7, 3), 7), ((7, 0), 2), ((5, 1), 3)):
-        fold = module._stratified_folds(torch.rand(shape) < 0.5, folds, 1)
-        assert sorted(set(fold.tolist())) == list(range(folds))
 
 
 # --- errors -------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from rarecall.metrics._blocks import BLOCK, class_blocks, count_positives, join_
 from rarecall.metrics._cuts import SortedScores, Worth, f1, reaches_recall, recall_if_precise
 from rarecall.metrics._decisions import ConfusionCounts, confusion_counts, mean_decisions_of
 from rarecall.metrics._shared import check_inputs, check_whole, is_number, is_whole
+from rarecall.stratification import stratified_parts
 
 Scores = Float[Tensor, "*batch samples classes"]
 Targets = Shaped[Tensor, "*batch samples classes"]
@@ -183,7 +184,7 @@ def cross_validated_gain(
     if scores.ndim != 2:
         raise ShapeError(f"scores {tuple(scores.shape)} must be (samples, classes): pass one problem at a time")
     _check_folds(folds, seed, base, len(scores), options)
-    fold = _stratified_folds(targets, folds, seed).to(scores.device)
+    fold = _folds(targets, folds, seed).to(scores.device)
     parts = [(fold == number).nonzero()[:, 0] for number in range(folds)]
     fitted = fit_thresholds(scores, targets, **options)
     apparent = [_counts_at(fitted, scores, targets, part) for part in parts]
@@ -289,42 +290,7 @@ def _macro_f1(counts: Iterable[ConfusionCounts]) -> float:
     return float(mean_decisions_of(_sum(counts)).f1)
 
 
-def _stratified_folds(targets: Tensor, folds: int, seed: int) -> Tensor:
-    """(N,), the fold of each item: each class's positives dealt out evenly, those of the rarest class first.
-
-    The classes go one after the other, because where the next one's positives go depends on where those of the
-    rarer ones went; nothing else is a loop.
-    """
-    shuffled = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
-    fold, size = torch.full((len(shuffled),), -1), torch.zeros(folds, dtype=torch.long)
-    for members in (*_members(targets, shuffled.argsort()), torch.arange(len(fold))):
-        left = members[fold[members] < 0]
-        if len(left):
-            dealt = torch.bincount(fold[members] + 1, minlength=folds + 1)[1:]
-            fold[left] = _deal(dealt, size, len(left))
-            size += torch.bincount(fold[left], minlength=folds)
-    result = torch.empty_like(fold)
-    result[shuffled] = fold
-    return result
-
-
-def _members(targets: Tensor, place: Tensor) -> tuple[Tensor, ...]:
-    """The places of each class's positives in rising order, those of the rarest class first."""
-    pairs, classes = [torch.zeros(0, 2, dtype=torch.long)], 0
-    for (rows,) in class_blocks(targets):
-        pairs.append((rows > 0).nonzero().cpu() + torch.tensor([classes, 0]))
-        classes += len(rows)
-    number, sample = torch.cat(pairs).T
-    count = torch.bincount(number, minlength=classes)
-    order = count.argsort(stable=True)
-    keys = order.argsort()[number] * len(place) + place[sample]
-    members: Tensor = keys.sort().values % max(len(place), 1)
-    return torch.split(members, count[order].tolist())
-
-
-def _deal(dealt: Tensor, size: Tensor, number: int) -> Tensor:
-    """(number,) folds, each time one that has the fewest so far and, of those, one that is smallest."""
-    smallest_first = size.argsort(stable=True)
-    level = dealt[smallest_first][:, None] + torch.arange(number)
-    places = level.flatten().argsort(stable=True)[:number]
-    return smallest_first[places // number]
+def _folds(targets: Tensor, folds: int, seed: int) -> Tensor:
+    """(N,), the fold of each item, in a random order within what stratification asks for."""
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed)).numpy()
+    return torch.from_numpy(stratified_parts((targets > 0).cpu().numpy(), [1 / folds] * folds, order))
