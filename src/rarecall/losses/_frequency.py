@@ -37,7 +37,7 @@ from rarecall.losses._shared import (
 MODES = ("by_class", "average_n", "average_w", "min_n")
 
 
-class Counts:
+class ClassFrequencies:
     """In how many items each class is present and in how many it is absent, (..., 1, C)."""
 
     def __init__(self, present: Tensor, absent: Tensor) -> None:
@@ -69,10 +69,10 @@ class Counts:
 
 
 OPTIONS_REMEMBERED = 16
-_REMEMBERED: MutableMapping[Tensor, tuple[Any, Total, Counts]] = WeakIdKeyDictionary()
+_REMEMBERED: MutableMapping[Tensor, tuple[Any, Total, ClassFrequencies]] = WeakIdKeyDictionary()
 
 
-def class_counts(like: Tensor, positives: PerClass, total: Total) -> Counts:
+def class_counts(like: Tensor, positives: PerClass, total: Total) -> ClassFrequencies:
     """The counts as tensors like the logits.
 
     They are remembered, with the weights made of them, for as long as the very tensor of the positives lives and is
@@ -107,13 +107,13 @@ def _is_constant(value: Any) -> TypeGuard[Tensor]:
     )
 
 
-def _class_counts(like: Tensor, positives: PerClass, total: Total) -> Counts:
+def _class_counts(like: Tensor, positives: PerClass, total: Total) -> ClassFrequencies:
     present = per_class("positives", positives, like)
     every = total if isinstance(total, int | float) else per_class("total", total, like)
     absent = every - present
     if _kernel.can_look_at(present, absent) and absent.numel() and not torch.minimum(present, absent).amin() >= 0:
         raise _contradiction(present, absent)
-    return Counts(present, absent)
+    return ClassFrequencies(present, absent)
 
 
 def _contradiction(present: Tensor, absent: Tensor) -> OptionError:
@@ -167,7 +167,7 @@ def reweighted_cross_entropy(
     return _weighted(z, y, weight, gamma, balance, reduction)
 
 
-def _inverse_power(counts: Counts, power: Option) -> tuple[Tensor, ...]:
+def _inverse_power(counts: ClassFrequencies, power: Option) -> tuple[Tensor, ...]:
     return ((counts.total() / counts.positives()) ** spread(power),)
 
 
@@ -207,7 +207,7 @@ def frequency_weighted_cross_entropy(
     return binary_cross_entropy(z, y, pos_weight=weight, reduction=reduction)
 
 
-def _root_of_odds(counts: Counts) -> tuple[Tensor, ...]:
+def _root_of_odds(counts: ClassFrequencies) -> tuple[Tensor, ...]:
     return ((counts.negatives() / counts.positives()).sqrt().squeeze(-2),)
 
 
@@ -251,7 +251,7 @@ def attribute_weighted_cross_entropy(
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
-def _weights_of_rate(counts: Counts) -> tuple[Tensor, ...]:
+def _weights_of_rate(counts: ClassFrequencies) -> tuple[Tensor, ...]:
     rate = counts.positives() / counts.total()
     return torch.exp(1 - rate), torch.exp(rate)
 
@@ -326,7 +326,7 @@ def class_balanced(
     return _weighted(z, y, of_row, gamma, balance, reduction, by_row=True)
 
 
-def _of_class(counts: Counts, beta: Option) -> tuple[Tensor, ...]:
+def _of_class(counts: ClassFrequencies, beta: Option) -> tuple[Tensor, ...]:
     return (_inverse_effective(counts.positives(), beta),)
 
 
@@ -420,7 +420,7 @@ def distribution_balanced(
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
-def _tolerance(counts: Counts, init_bias: Option, negative_scale: Option) -> tuple[Tensor, ...]:
+def _tolerance(counts: ClassFrequencies, init_bias: Option, negative_scale: Option) -> tuple[Tensor, ...]:
     """The bias of a logit, that of a scaled one, the rarity, and the weight of an absent entry."""
     n, scale = counts.positives(), spread(negative_scale)
     bias = -torch.log(counts.negatives() / n) * spread(init_bias) / scale
@@ -471,7 +471,7 @@ def ldam(
     return reduce_entries(z, y, formula, reduction, call=call)
 
 
-def _margins(counts: Counts, max_margin: Option, scale: Option) -> tuple[Tensor, ...]:
+def _margins(counts: ClassFrequencies, max_margin: Option, scale: Option) -> tuple[Tensor, ...]:
     """The margins of the classes, and what they add to scaled logits."""
     n = counts.positives()
     rarest = n.amin(-1, keepdim=True) if n.shape[-1] else n

@@ -224,7 +224,7 @@ class Ranking(NamedTuple):
         return not any(isinstance(number, Tensor) for number in numbers) and 0 not in self.temperatures
 
 
-class Counts(NamedTuple):
+class TargetSums(NamedTuple):
     """Of a batch: entries that are known, the sum of their targets, how many of these are soft, and no labels."""
 
     known: float
@@ -252,11 +252,11 @@ def can_look_at(*tensors: Tensor) -> bool:
     return not is_observed()
 
 
-def count(targets: Tensor) -> Counts:
+def count(targets: Tensor) -> TargetSums:
     """Count the known entries, add up their targets, count those between 0 and 1, and what is no label."""
     targets, counts = targets.contiguous(), (ctypes.c_double * 4)()
     _library().rarecall_count(_address(targets), targets.numel(), counts, torch.get_num_threads())
-    return Counts(*counts)
+    return TargetSums(*counts)
 
 
 def pointwise(

@@ -9,11 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rarecall.errors import OptionError, ShapeError
+from rarecall.labels import UNKNOWN
 from rarecall.losses import _kernel, _unknown
 from rarecall.losses._modules import FunctionLoss
 from rarecall.losses._shared import check_number, check_range, require
-
-UNKNOWN = -1
 
 
 class Scheduled(FunctionLoss):
