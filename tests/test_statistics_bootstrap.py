@@ -1,5 +1,7 @@
 """Resamples, intervals and differences, against what they must equal and how often they must cover."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from sklearn.metrics import average_precision_score
 
 from rarecall import metrics
 from rarecall.errors import OptionError, ShapeError
+from rarecall.labels import HEAD_POSITIVES, MEDIUM_POSITIVES, tiers
 from rarecall.statistics import _bootstrap as bootstrap
 from rarecall.statistics import _resampled as resampled
 from rarecall.statistics import (
@@ -161,6 +164,25 @@ def test_strata_are_the_rarest_rare_class_of_each_item() -> None:
     # Item 0 is of class 0 (1 positive) rather than 1 (2); items 10 to 12 of class 2 (3) rather than 3 (12).
     assert [strata[row] for row in (0, 1, 10, 8)] == [0, 1, 2, 3]
     assert set(strata[100:160]) == set(strata[160:]) == {4}  # 60 positives are not rare
+
+
+def test_strata_are_of_the_classes_that_labels_call_tail() -> None:
+    targets = torch.zeros(100, 2, dtype=torch.int8)
+    targets[:MEDIUM_POSITIVES, 0] = 1
+    targets[50 : 50 + MEDIUM_POSITIVES - 1, 1] = 1
+    strata = bootstrap._strata(targets)
+    assert strata[0] == strata[99] != strata[50]
+    assert tiers((targets > 0).sum(0).numpy()) == ["medium", "tail"]
+
+
+def test_the_page_names_the_limits_of_the_tiers() -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    assert (
+        f"tail class it is positive for (fewer than {MEDIUM_POSITIVES} positives)"
+        in (docs / "statistics.md").read_text()
+    )
+    limits = f"head from {HEAD_POSITIVES} training positives, medium from {MEDIUM_POSITIVES}, tail below"
+    assert limits in (docs / "metrics.md").read_text()
 
 
 def test_strata_in_blocks_of_rows_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

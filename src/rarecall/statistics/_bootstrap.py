@@ -10,13 +10,13 @@ from jaxtyping import Float, Int, Num, Shaped
 from torch import Tensor
 
 from rarecall.errors import OptionError, ShapeError
+from rarecall.labels import MEDIUM_POSITIVES
 from rarecall.statistics._resampled import by_class_block
 from rarecall.statistics._shared import check_share
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 BOOTSTRAP_SEED = 0
-RARE = 20
 _STRATA_ENTRIES = 2**24
 
 Scores = Mapping[str, Sequence[Tensor]]
@@ -51,10 +51,11 @@ def bootstrap_weights(
     r"""How often each item stands in each resample.
 
     Plain draws take N of the N items with replacement. Stratified draws keep a class with few positives in
-    every resample: the stratum of an item is the rarest class with fewer than 20 positives that it is positive
-    for, all other items are one stratum, and from the n items of a stratum n - 1 are drawn and weigh
-    n / (n - 1), without which the variance would be too small by (n - 1) / n (Rao and Wu). A lone item always
-    weighs 1. A rare class all of whose positives are positive for still rarer ones can be lost all the same.
+    every resample: the stratum of an item is the rarest tail class (with fewer than `labels.MEDIUM_POSITIVES`
+    positives here) that it is positive for, all other items are one stratum, and from the n items of a stratum
+    n - 1 are drawn and weigh n / (n - 1), without which the variance would be too small by (n - 1) / n (Rao and
+    Wu). A lone item always weighs 1. A tail class all of whose positives are positive for still rarer ones can be
+    lost all the same.
 
     Args:
         targets: (N, C), 1 present, 0 absent, -1 unknown.
@@ -291,10 +292,10 @@ def _stratified(targets: Tensor, resamples: int, random: np.random.Generator) ->
 
 
 def _strata(targets: Tensor) -> Int[np.ndarray, " samples"]:
-    """For each item the rank of the rarest rare class that it is positive for, or one number for all others."""
+    """For each item the rank of the rarest tail class that it is positive for, or one number for all others."""
     positives = torch.stack([(part > 0).sum(0) for part in _row_blocks(targets)]).sum(0)
     rarest_first = positives.argsort(stable=True)
-    rare = rarest_first[(positives[rarest_first] > 0) & (positives[rarest_first] < RARE)]
+    rare = rarest_first[(positives[rarest_first] > 0) & (positives[rarest_first] < MEDIUM_POSITIVES)]
     found = [
         torch.cat([part[:, rare] > 0, part.new_ones(len(part), 1, dtype=torch.bool)], 1).int().argmax(1)
         for part in _row_blocks(targets)
