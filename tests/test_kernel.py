@@ -4,11 +4,13 @@ Without a compiler there is no kernel, and these tests are about the formulas al
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
+from types import SimpleNamespace
 
 import hypothesis.strategies as st
 import pytest
@@ -20,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rarecall import losses
 from rarecall.errors import ModelError
-from rarecall.losses import _gradient, _kernel
+from rarecall.losses import _frequency, _gradient, _kernel, _torch_internals
 from tests.test_losses import (
     BY_ENTRY,
     CASES,
@@ -502,6 +504,32 @@ def test_a_kernel_can_be_required_and_turned_off(monkeypatch, tmp_path):
         _kernel.load(tmp_path)
     monkeypatch.setenv("RARECALL_KERNEL", "0")
     assert _kernel.load() is None
+
+
+@pytest.mark.parametrize("gone", ["_transforms_are_active", "_number_of_modes", "_is_zero", "forward_ad"])
+def test_where_pytorch_does_not_tell_who_looks_on_a_loss_is_its_formula(gone, monkeypatch):
+    silent = SimpleNamespace() if gone == "forward_ad" else _torch_internals.asked(SimpleNamespace(), gone)
+    for case in CASES:
+        logits, targets = (tensor.float() for tensor in sample(6, 4))
+        with monkeypatch.context() as patch:
+            patch.setattr(_kernel, "LIBRARY", None)
+            expected = call(case, logits, targets), gradient(case, logits, targets)
+        with monkeypatch.context() as patch:
+            patch.setattr(_torch_internals, gone, silent)
+            assert not _kernel.takes(logits, targets)
+            assert torch.equal(call(case, logits, targets), expected[0]), named(case)
+            assert torch.equal(gradient(case, logits, targets), expected[1]), named(case)
+
+
+def test_where_pytorch_does_not_tell_versions_nothing_is_remembered(monkeypatch):
+    assert _torch_internals.version_of(SimpleNamespace()) is None
+    monkeypatch.setattr(_frequency, "version_of", lambda _: None)
+    logits, targets, positives = torch.zeros(3, 2), torch.eye(3, 2), torch.tensor([1.0, 2.0])
+    before = losses.reweighted_cross_entropy(logits, targets, positives=positives, total=9)
+    positives.mul_(2)
+    assert positives not in _frequency._REMEMBERED
+    after = losses.reweighted_cross_entropy(logits, targets, positives=positives, total=9)
+    torch.testing.assert_close(before, math.sqrt(2) * after)
 
 
 def test_threads_of_python_may_call_it_at_once():

@@ -16,7 +16,6 @@ from torch.utils.weak import WeakIdKeyDictionary
 from rarecall.errors import OptionError
 from rarecall.losses import _kernel
 from rarecall.losses._entries import Terms, cross_entropy_terms, focal_terms, reduce_entries
-from rarecall.losses._gradient import is_observed
 from rarecall.losses._pointwise import binary_cross_entropy
 from rarecall.losses._shared import (
     Logits,
@@ -33,6 +32,7 @@ from rarecall.losses._shared import (
     require,
     spread,
 )
+from rarecall.losses._torch_internals import is_observed, version_of
 
 MODES = ("by_class", "average_n", "average_w", "min_n")
 
@@ -84,7 +84,7 @@ def class_counts(like: Tensor, positives: PerClass, total: Total) -> ClassFreque
     """
     if not _is_constant(positives) or not (isinstance(total, int | float) or _is_constant(total)):
         return _class_counts(like, positives, total)
-    versions = (positives._version, total._version if isinstance(total, Tensor) else total)
+    versions = (version_of(positives), version_of(total) if isinstance(total, Tensor) else total)
     made_of = (like.dtype, like.device, like.shape[-1], versions)
     remembered = _REMEMBERED.get(positives)
     if remembered is not None:
@@ -104,6 +104,7 @@ def _is_constant(value: Any) -> TypeGuard[Tensor]:
         and not torch.compiler.is_compiling()
         and not is_observed()
         and not (value.is_inference() or torch.is_inference_mode_enabled())
+        and version_of(value) is not None
     )
 
 

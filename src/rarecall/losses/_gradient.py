@@ -6,20 +6,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from rarecall.losses._torch_internals import is_memory, is_observed
+
 Formula = Callable[[Tensor], Tensor]
 Part = Callable[[Tensor, Tensor], Tensor]
 ENTRIES_WORTH_BLOCKS = 1 << 20  # below that, the calls cost more than memory is worth
 BLOCKS = 24  # a formula holds up to 20 matrices of the size of its block, so less than one of all logits
-
-
-def is_observed() -> bool:
-    """Whether something wants to see the operations: a transform, a trace, a mode, forward-mode derivatives."""
-    return (
-        torch._C._are_functorch_transforms_active()
-        or torch._C._get_tracing_state() is not None
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch.autograd.forward_ad._current_level >= 0
-    )
 
 
 def is_plain(logits: Tensor, targets: Tensor) -> bool:
@@ -37,7 +29,8 @@ def is_plain(logits: Tensor, targets: Tensor) -> bool:
         and logits.device == targets.device
         and not targets.requires_grad
         and not is_observed()
-        and not (logits._is_zerotensor() or logits.is_neg() or targets._is_zerotensor() or targets.is_neg())
+        and is_memory(logits)
+        and is_memory(targets)
     )
 
 

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from rarecall.errors import ModelError
-from rarecall.losses._gradient import Formula, differentiable, is_observed, is_plain
+from rarecall.losses._gradient import Formula, differentiable, is_plain
 from rarecall.losses._shared import Option
+from rarecall.losses._torch_internals import is_observed
 
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_float
 _BATCH = [_POINTER, _POINTER, _LONG, _LONG]  # logits, targets, rows, columns
