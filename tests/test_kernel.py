@@ -23,17 +23,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rarecall import losses
 from rarecall.errors import ModelError
 from rarecall.losses import _frequency, _gradient, _kernel, _torch_internals
-from tests.test_losses import (
-    BY_ENTRY,
+from tests.loops import each
+from tests.loss_cases import (
     CASES,
+    CASES_BY_ENTRY,
     LAW,
     OCCURRENCES,
+    REDUCTIONS,
     TOTAL,
     call,
     differentiable,
-    every_case,
     function_of,
     gradient,
+    hold_threads,
     named,
     needed,
     sample,
@@ -46,7 +48,6 @@ FORMULA_ONLY = [
     case for case in CASES if case[1].get("positive_temperature") == 0 or case[1].get("modulation") == "as-printed"
 ]
 IN_KERNEL = [case for case in CASES if case not in FORMULA_ONLY]
-every_case_in_kernel = pytest.mark.parametrize("case", IN_KERNEL, ids=named)
 
 
 @pytest.fixture
@@ -54,12 +55,7 @@ def formulas_only(monkeypatch):
     monkeypatch.setattr(_kernel, "LIBRARY", None)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+two_threads = pytest.fixture(autouse=True, scope="module")(hold_threads(2))
 
 
 def by_both(case, logits, targets, **more):
@@ -76,21 +72,19 @@ def assert_equal(single, double):
     torch.testing.assert_close(single[1].double() / scale, double[1] / scale, rtol=1e-4, atol=1e-5)
 
 
-@every_case
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("reduction", ["mean", "sum", "batchmean"])
+@each(case=CASES, shape=SHAPES, reduction=REDUCTIONS)
 def test_value_and_gradient_are_those_of_the_formula(case, shape, reduction):
     logits, targets = sample(*shape, seed=len(str(case)), scale=3.0, labels=(-1, 0, 0, 0, 1))
     assert_equal(*by_both(case, logits, targets, reduction=reduction))
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case[0] in BY_ENTRY], ids=named)
+@each(case=CASES_BY_ENTRY)
 def test_soft_targets_give_what_the_formula_gives(case):
     logits, targets = sample(20, 33, scale=3.0, labels=SOFT)
     assert_equal(*by_both(case, logits, targets))
 
 
-@every_case_in_kernel
+@each(case=IN_KERNEL)
 @LAW
 @given(
     seed=st.integers(0, 10**6),
@@ -103,7 +97,7 @@ def test_any_batch_gives_what_the_formula_gives(case, seed, rows, classes, scale
     assert_equal(*by_both(case, logits, targets))
 
 
-@every_case_in_kernel
+@each(case=IN_KERNEL)
 def test_equal_logits_give_what_the_formula_gives(case):
     logits, targets = torch.zeros(8, 12, dtype=torch.float64), sample(8, 12)[1]
     single, double = by_both(case, logits, targets)
@@ -114,27 +108,24 @@ def test_equal_logits_give_what_the_formula_gives(case):
 
 
 @pytest.mark.skipif(_kernel.LIBRARY is None, reason="there was no compiler when the package was installed")
-@every_case
-def test_the_kernel_is_taken_where_it_can_be(case, monkeypatch):
-    taken = []
-    for name in ("pointwise", "ranking", "teach"):
-        original = getattr(_kernel, name)
-        monkeypatch.setattr(_kernel, name, lambda *args, own=original, **more: taken.append(1) or own(*args, **more))
+@each(case=CASES)
+def test_the_kernel_is_taken_where_it_can_be(case):
     logits, targets = sample(6, 4)
-    call(case, logits.float(), targets)
-    assert bool(taken) == (case not in FORMULA_ONLY)
-    taken.clear()
-    call(case, logits, targets)  # double precision
-    call(case, logits.float()[None], targets)  # leading dimensions
-    torch.func.grad(lambda z: call(case, z, targets))(logits.float())
+    taken = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("pointwise", "ranking", "teach"):
+            original = getattr(_kernel, name)
+            patch.setattr(_kernel, name, lambda *args, own=original, **more: taken.append(1) or own(*args, **more))
+        call(case, logits.float(), targets)
+        assert bool(taken) == (case not in FORMULA_ONLY)
+        taken.clear()
+        call(case, logits, targets)  # double precision
+        call(case, logits.float()[None], targets)  # leading dimensions
+        torch.func.grad(lambda z: call(case, z, targets))(logits.float())
     assert not taken
 
 
-every_reduction = pytest.mark.parametrize("reduction", ["mean", "sum", "batchmean"])
-
-
-@every_case_in_kernel
-@every_reduction
+@each(case=IN_KERNEL, reduction=REDUCTIONS)
 def test_second_derivatives_are_those_of_the_formula(case, reduction):
     logits, targets = sample(5, 4)
 
@@ -148,8 +139,7 @@ def test_second_derivatives_are_those_of_the_formula(case, reduction):
     torch.testing.assert_close(single / scale, double / scale, rtol=1e-3, atol=1e-4)
 
 
-@every_case_in_kernel
-@every_reduction
+@each(case=IN_KERNEL, reduction=REDUCTIONS)
 def test_a_second_backward_pass_gives_the_same_gradient(case, reduction):
     logits, targets = sample(5, 4)
     leaf = logits.float().requires_grad_()
@@ -159,7 +149,7 @@ def test_a_second_backward_pass_gives_the_same_gradient(case, reduction):
     torch.testing.assert_close(again, first, rtol=1e-4, atol=1e-6)
 
 
-@every_case_in_kernel
+@each(case=IN_KERNEL)
 def test_what_comes_down_is_multiplied_in(case):
     logits, targets = sample(5, 4)
     leaf = logits.float().requires_grad_()
@@ -167,7 +157,7 @@ def test_what_comes_down_is_multiplied_in(case):
     torch.testing.assert_close(scaled, -3 * gradient(case, logits.float(), targets))
 
 
-@every_case_in_kernel
+@each(case=IN_KERNEL)
 def test_a_gradient_is_the_callers_own(case):
     """Nobody else holds it, so that changing it in place changes nothing."""
     logits, targets = sample(5, 4)
@@ -181,7 +171,7 @@ def test_a_gradient_is_the_callers_own(case):
     torch.testing.assert_close(leaf.grad, kept, rtol=1e-4, atol=1e-6)
 
 
-@every_case_in_kernel
+@each(case=IN_KERNEL)
 def test_strided_logits_and_targets_give_the_same(case):
     logits, targets = sample(6, 4)
     strided, wide = logits.float().mT.contiguous().mT, targets.float().repeat_interleave(2, 1)[:, ::2]
@@ -189,7 +179,7 @@ def test_strided_logits_and_targets_give_the_same(case):
     assert torch.equal(gradient(case, strided, wide), gradient(case, logits.float(), targets))
 
 
-@every_case_in_kernel
+@each(case=IN_KERNEL)
 def test_is_deterministic_and_independent_of_earlier_calls(case):
     logits, targets = sample(64, 300)
     first = call(case, logits.float(), targets), gradient(case, logits.float(), targets)
@@ -199,7 +189,7 @@ def test_is_deterministic_and_independent_of_earlier_calls(case):
     assert torch.equal(again[1], first[1])
 
 
-@every_case_in_kernel
+@each(case=IN_KERNEL)
 def test_not_a_number_is_not_hidden(case):
     logits, targets = sample(6, 4, labels=(0, 1))
     logits[2, 1] = torch.nan
@@ -208,7 +198,7 @@ def test_not_a_number_is_not_hidden(case):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # of PyTorch's own forward-mode formulas
-@every_case
+@each(case=CASES)
 def test_forward_mode_gives_the_gradient_too(case):
     logits, targets = sample(5, 4)
     direction = sample(5, 4, seed=9)[0].float()
@@ -279,13 +269,13 @@ def test_formulas_of_large_batches_hold_no_more_than_twice_the_logits(name, dtyp
 
 
 @pytest.mark.usefixtures("formulas_only")
-@every_case
-@pytest.mark.parametrize("reduction", ["mean", "sum", "batchmean"])
-def test_blocks_give_what_the_whole_gives(case, reduction, monkeypatch):
+@each(case=CASES, reduction=REDUCTIONS)
+def test_blocks_give_what_the_whole_gives(case, reduction):
     logits, targets = sample(61, 37, seed=7)
     whole = call(case, logits, targets, reduction=reduction), gradient(case, logits, targets, reduction=reduction)
-    monkeypatch.setattr(_gradient, "ENTRIES_WORTH_BLOCKS", 1)
-    blocks = call(case, logits, targets, reduction=reduction), gradient(case, logits, targets, reduction=reduction)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_gradient, "ENTRIES_WORTH_BLOCKS", 1)
+        blocks = call(case, logits, targets, reduction=reduction), gradient(case, logits, targets, reduction=reduction)
     torch.testing.assert_close(blocks, whole, rtol=1e-12, atol=1e-14)
 
 
@@ -325,7 +315,7 @@ def test_buckets_in_the_kernel_are_those_of_the_formula(ways, reduction):
 
 
 @pytest.mark.usefixtures("formulas_only")
-@every_case
+@each(case=CASES)
 def test_formulas_hold_in_single_precision_without_the_kernel(case):
     logits, targets = sample(6, 4, scale=5.0)
     value = call(case, logits.float(), targets)
@@ -347,7 +337,7 @@ def test_weights_that_require_a_gradient_get_one():
     torch.testing.assert_close(weight.grad.double(), terms, rtol=1e-5, atol=1e-6)
 
 
-@every_case_in_kernel
+@each(case=IN_KERNEL)
 def test_the_number_of_threads_does_not_change_a_bit(case):
     logits, targets = sample(70, 300)
     results = []
@@ -363,8 +353,7 @@ def test_the_number_of_threads_does_not_change_a_bit(case):
 # --- odd surroundings ---------------------------------------------------------------------------------------
 
 
-@every_case_in_kernel
-@pytest.mark.parametrize("default", [torch.bfloat16, torch.float64, "meta"], ids=str)
+@each(case=IN_KERNEL, default=[torch.bfloat16, torch.float64, "meta"])
 def test_default_type_and_device_do_not_matter(case, default):
     logits, targets = sample(6, 900)
     expected = call(case, logits.float(), targets), gradient(case, logits.float(), targets)
@@ -381,7 +370,7 @@ def test_default_type_and_device_do_not_matter(case, default):
     assert torch.equal(slope, expected[1])
 
 
-@every_case_in_kernel
+@each(case=IN_KERNEL)
 def test_changing_the_targets_before_a_second_derivative_is_noticed(case):
     logits, targets = sample(5, 4)
     targets, leaf = targets.float(), logits.float().requires_grad_()
@@ -395,7 +384,7 @@ def test_changing_the_targets_before_a_second_derivative_is_noticed(case):
         torch.testing.assert_close(slope, expected, rtol=1e-4, atol=1e-6)
 
 
-@every_case_in_kernel
+@each(case=IN_KERNEL)
 def test_many_gradients_at_once(case):
     logits, targets = sample(5, 4)
     leaf = logits.float().requires_grad_()
@@ -454,8 +443,7 @@ def test_very_long_sets_lose_no_precision(name, shape):
     )
 
 
-@every_case_in_kernel
-@pytest.mark.parametrize("odd", [torch.nan, 2.0], ids=str)
+@each(case=IN_KERNEL, odd=[torch.nan, 2.0])
 def test_targets_that_are_no_labels_give_what_the_formula_gives(case, odd):
     logits, targets = sample(6, 4)
     targets = targets.double()
@@ -541,7 +529,7 @@ def test_threads_of_python_may_call_it_at_once():
     assert all(torch.equal(result, expected[place % 2]) for place, result in enumerate(results))
 
 
-@every_case
+@each(case=CASES)
 def test_the_formula_never_asks_the_host_for_a_number(case):
     """On a GPU every copy of a number to it, and every look at one, would make it wait."""
 

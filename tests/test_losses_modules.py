@@ -1,4 +1,4 @@
-"""Losses by name: expressions, sums, class counts, schedules, memories and parameters."""
+"""Losses by name: expressions, sums, class counts, checks and single labels."""
 
 import copy
 import gc
@@ -17,11 +17,10 @@ from rarecall import losses
 from rarecall.errors import OptionError, ShapeError
 from rarecall.losses import _frequency, build
 from tests import references
-from tests.test_losses import CASES, close, every_case, every_name, function_of, named, sample
+from tests.loops import each
+from tests.loss_cases import CASES, LABELS, ROWS, close, function_of, sample
 
-LABELS = sample(40, 4, seed=5)[1].to(torch.int8)
 EXPECTED = {"expected-positive", "role"}
-ROWS = torch.tensor([3, 0, 7, 9, 12, 39])
 
 
 def built(case, **more):
@@ -38,12 +37,12 @@ def counted(name):
     return {option: value for option, value in counts.items() if option in wanted}
 
 
-# Modules that do something of their own, tested further down.
+# Modules that do something of their own, with tests of their own.
 STATEFUL = ("generalized-robust", "splc", "large-loss", "entropy-maximization", "role")
-every_plain_case = pytest.mark.parametrize("case", [case for case in CASES if case[0] not in STATEFUL], ids=named)
+PLAIN_CASES = [case for case in CASES if case[0] not in STATEFUL]
 
 
-@every_plain_case
+@each(case=PLAIN_CASES)
 def test_a_built_loss_is_the_function_with_its_options(case):
     name, options = case
     needed = {"expected_positives": 1.5} if name in EXPECTED else {}
@@ -52,7 +51,7 @@ def test_a_built_loss_is_the_function_with_its_options(case):
     close(built(case)(*batch), expected, rtol=1e-6)
 
 
-@every_case
+@each(case=CASES)
 def test_a_built_loss_reads_like_the_call_that_builds_it(case):
     module = built(case)
     again = build(repr(module), labels=LABELS)
@@ -61,7 +60,7 @@ def test_a_built_loss_reads_like_the_call_that_builds_it(case):
     assert torch.equal(again(*batch, ROWS), module(*batch, ROWS))
 
 
-@pytest.mark.parametrize("name", losses.names())
+@each(name=losses.names())
 def test_every_loss_can_be_looked_at_before_there_are_data(name):
     needed = "(expected_positives=1.5)" if name in EXPECTED else ""
     assert repr(losses.preview(name + needed)) == name + needed
@@ -116,8 +115,7 @@ def test_an_unknown_option_is_refused_with_the_nearest_and_the_known_ones():
     assert str(error.value) == f"focal: unknown option 'gama': did you mean 'gamma'? Known: {known}"
 
 
-@every_name
-@pytest.mark.parametrize("option", ["logits", "targets"])
+@each(name=losses.names(), option=["logits", "targets"])
 def test_the_tensors_are_not_options(name, option):
     with pytest.raises(OptionError, match=f"unknown option '{option}'"):
         build(name, **{option: torch.zeros(1, 1)})
@@ -198,8 +196,7 @@ def test_the_loss_is_computed_with_the_buffer_after_it_moved():
     close(module(*batch), losses.two_way(*batch, positive_temperature=torch.tensor([2.0, 4.0])))
 
 
-@every_case
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+@each(case=CASES, copied=[copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
 def test_a_built_loss_can_be_copied_and_pickled(case, copied):
     module = built(case)
     module.set_progress(0.5, 10)
@@ -209,21 +206,23 @@ def test_a_built_loss_can_be_copied_and_pickled(case, copied):
     assert torch.equal(twin(*batch, ROWS), module(*batch, ROWS))
 
 
-@every_case
-def test_a_built_loss_compiles_to_one_graph(case):
-    torch._dynamo.reset()
-    module = built(case)
+@pytest.mark.parametrize("name", losses.names())
+def test_a_built_loss_compiles_to_one_graph(name):
     logits, targets = sample(6, 4)
-    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
-    for dtype in (torch.float64, torch.float32):
-        leaf, twin = (logits.to(dtype, copy=True).requires_grad_() for _ in range(2))
-        module(leaf, targets, ROWS).backward()
-        compiled(twin, targets, ROWS).backward()
-        close(twin.grad.double(), leaf.grad.double(), rtol=1e-4, atol=1e-6)
+    for case in CASES:
+        if case[0] != name:
+            continue
+        torch._dynamo.reset()
+        module = built(case)
+        compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+        for dtype in (torch.float64, torch.float32):
+            leaf, twin = (logits.to(dtype, copy=True).requires_grad_() for _ in range(2))
+            module(leaf, targets, ROWS).backward()
+            compiled(twin, targets, ROWS).backward()
+            close(twin.grad.double(), leaf.grad.double(), rtol=1e-4, atol=1e-6)
 
 
-@every_case
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@each(case=CASES, dtype=[torch.bfloat16, torch.float16])
 def test_autocast_does_not_touch_the_loss(case, dtype):
     module, (logits, targets) = built(case), sample(6, 4)
     half = logits.to(dtype)
@@ -290,7 +289,7 @@ def test_losses_mean_the_same_however_they_are_written():
 COUNTING = [name for name in losses.names() if counted(name)]
 
 
-@pytest.mark.parametrize("name", COUNTING)
+@each(name=COUNTING)
 def test_counts_are_taken_from_labels_of_any_kind(name):
     batch = sample(6, 4)
     values = [build(name, labels=labels)(*batch) for labels in (LABELS, LABELS.numpy(), LABELS.tolist())]
@@ -298,14 +297,14 @@ def test_counts_are_taken_from_labels_of_any_kind(name):
     assert torch.equal(values[0], values[2])
 
 
-@pytest.mark.parametrize("name", COUNTING)
+@each(name=COUNTING)
 def test_counts_move_and_are_saved_with_the_module(name):
     module = build(name, labels=LABELS)
     assert module.state_dict()["positives"].tolist() == (LABELS > 0).sum(0).tolist()
     assert module.to("meta").positives.device.type == "meta"
 
 
-@pytest.mark.parametrize("name", COUNTING)
+@each(name=COUNTING)
 def test_counts_given_by_hand_are_those_that_count(name):
     wanted = list(counted(name))
     given = {"positives": [1, 2, 3, 4], "total": 50}
@@ -318,7 +317,7 @@ def test_counts_given_by_hand_are_those_that_count(name):
     close(build(f"{name}({written})")(*batch), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", COUNTING)
+@each(name=COUNTING)
 def test_missing_counts_are_asked_for(name):
     what = " and ".join(counted(name))
     with pytest.raises(OptionError, match=f"^{name} needs {what}: pass labels=table.labels, or give them$"):
@@ -331,13 +330,13 @@ def test_a_missing_number_of_positives_is_asked_for(name):
         build(name, labels=LABELS)
 
 
-@pytest.mark.parametrize("name", [name for name in COUNTING if "total" in counted(name)])
+@each(name=[name for name in COUNTING if "total" in counted(name)])
 def test_more_positives_than_items_are_refused(name):
     with pytest.raises(OptionError, match="positives of class 2 are 9 of total=8: must be from 0 to the total"):
         function_of(name)(*sample(3, 4), positives=torch.tensor([1, 2, 9, 3]), total=8)
 
 
-@pytest.mark.parametrize("name", COUNTING)
+@each(name=COUNTING)
 def test_counts_of_other_classes_are_refused(name):
     options = {**counted(name), "positives": torch.tensor([1, 2, 3])}
     with pytest.raises(ShapeError, match="positives has 3 classes, the logits 4"):
@@ -446,7 +445,7 @@ def test_check_says_what_the_function_says_of_wrong_shapes():
         module([[1.0]], [[1]])
 
 
-@pytest.mark.parametrize("name", COUNTING)
+@each(name=COUNTING)
 def test_classes_without_positives_or_without_negatives_count_as_with_one(name):
     labels = torch.tensor([[0, 1, -1, 1], [0, 1, -1, 0], [0, 1, -1, -1]])
     logits, targets = sample(6, 4)
@@ -459,8 +458,7 @@ def test_classes_without_positives_or_without_negatives_count_as_with_one(name):
 # --- checking -----------------------------------------------------------------------------------------------
 
 
-@every_case
-@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+@each(case=CASES, wrong=[torch.nan, torch.inf])
 def test_check_names_the_first_logit_that_is_not_finite(case, wrong):
     logits, targets = sample(6, 4)
     logits[2, 3] = logits[4, 0] = wrong
@@ -486,215 +484,6 @@ def test_check_names_a_positive_of_a_class_that_has_none():
 def test_check_reaches_the_parts_of_a_sum():
     with pytest.raises(ShapeError, match=r"logits\[0, 1\] is nan"):
         build("focal + two-way", check=True)(torch.tensor([[0.0, torch.nan]]), torch.tensor([[1, 0]]))
-
-
-# --- schedules ----------------------------------------------------------------------------------------------
-
-
-SINGLE = (
-    torch.tensor([[2.0, -1.0, 0.5], [-0.5, 1.5, -2.0]], dtype=torch.float64),
-    torch.tensor([[1, -1, -1], [-1, 1, -1]]),
-)
-
-
-@pytest.mark.parametrize(("epoch", "expected"), [(1, 0.352213), (4, 0.353462), (8, 0.273348)])
-def test_generalized_robust_moves_as_the_authors_code_does(epoch, expected):
-    module = build("generalized-robust")
-    module.set_progress((epoch - 1) / 8, 8)
-    close(module(*SINGLE), expected, rtol=0, atol=2e-6)
-
-
-def test_generalized_robust_waits_for_the_warm_up():
-    module, first = build("generalized-robust(warmup=2)"), build("generalized-robust(w=0.0, mu=0.5, sigma=2.0)")
-    for epoch in (1, 2):
-        module.set_progress((epoch - 1) / 8, 8)
-        close(module(*SINGLE), first(*SINGLE))
-    module.set_progress(1 / 2, 8)
-    assert module(*SINGLE) != first(*SINGLE)
-
-
-def test_generalized_robust_moves_with_the_fraction_alone_if_the_epochs_are_not_told():
-    module = build("generalized-robust", w=(0.0, 10.0), b=(-2.0, -8.0))
-    module.set_progress(0.25)
-    expected = losses.generalized_robust(*SINGLE, w=2.5, b=-3.5, mu=0.575, sigma=1.625)
-    close(module(*SINGLE), expected)
-
-
-def test_generalized_robust_stands_still_with_static_options():
-    module = build("generalized-robust(w=1.0, b=-1.0, mu=0.7, sigma=1.0)")
-    before = module(*SINGLE)
-    module.set_progress(0.9, 10)
-    assert torch.equal(module(*SINGLE), before)
-
-
-def test_splc_corrects_from_the_second_epoch_on():
-    logits, targets = torch.tensor([[3.0, -3.0]]), torch.zeros(1, 2)
-    module = build("splc")
-    first = module(logits, targets)
-    module.set_progress(0.1, 10)
-    assert torch.equal(first, losses.splc(logits, targets))
-    assert torch.equal(module(logits, targets), losses.splc(logits, targets, threshold=0.6))
-
-
-@pytest.mark.parametrize("scheme", ["reject", "correct-temporarily"])
-def test_large_loss_believes_less_with_every_epoch(scheme):
-    logits, targets = sample(20, 10)
-    module = build("large-loss", scheme=scheme, delta=0.01)
-    assert torch.equal(module(logits, targets), losses.assume_negative(logits, targets))
-    for epoch in (2, 5):
-        module.set_progress((epoch - 1) / 10, 10)
-        expected = losses.large_loss(logits, targets, scheme=scheme, delta=0.01, progress=epoch - 1)
-        close(module(logits, targets), expected)
-
-
-@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
-@pytest.mark.parametrize("name", ["generalized-robust", "splc", "large-loss"])
-def test_progress_is_a_fraction(name, fraction):
-    with pytest.raises(OptionError, match="fraction"):
-        build(name).set_progress(fraction)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("generalized-robust(w='high')", "must be one number, or two between which it moves"),
-        ("generalized-robust(mu=(0.1, 0.2, 0.3))", "must be one number, or two"),
-        ("generalized-robust(k=0.5)", "must be None or 'learned'"),
-        ("generalized-robust(sigma=0.0)", "sigma=0.0: must be above 0"),
-        ("generalized-robust(sigma=(2.0, 0.0))", "sigma=0.0: must be above 0"),
-        ("large-loss(scheme='permanent')", "did you mean 'correct-permanently'"),
-        ("large-loss(delta=2.0)", "delta=2.0: must be from 0 to 1"),
-        ("splc(threshold=1.5)", "threshold=1.5: must be from 0 to 1"),
-        ("role(expected_positives=-1.0)", "expected_positives=-1.0: must be at least 0"),
-    ],
-)
-def test_options_of_modules_are_checked_when_they_are_built(text, message):
-    with pytest.raises(OptionError, match=message):
-        losses.preview(text)
-
-
-# --- memories and parameters --------------------------------------------------------------------------------
-
-
-def test_large_loss_corrects_permanently():
-    labels = torch.full((4, 2), -1)
-    module = build("large-loss(scheme='correct-permanently', delta=0.25)", labels=labels)
-    logits, rows = torch.tensor([[5.0, 0.0], [0.0, 1.0]]), torch.tensor([3, 1])
-    assert torch.equal(module(logits, labels[rows], rows), losses.assume_negative(logits, labels[rows]))
-    module.set_progress(0.1, 10)
-    module(logits, labels[rows], rows)
-    assert module.corrected.nonzero().tolist() == [[3, 0]]
-    module.eval()
-    corrected = torch.tensor([[1, -1], [-1, -1]])
-    assert torch.equal(module(-logits, labels[rows], rows), losses.assume_negative(-logits, corrected))
-    assert module.corrected.sum() == 1
-    assert build(repr(module), labels=labels).load_state_dict(module.state_dict())
-
-
-def test_role_starts_at_what_is_observed_and_uncertain_elsewhere():
-    module = build("role(expected_positives=1.5)", labels=torch.tensor([[1, 0, -1]] * 200))
-    start = module.estimates.sigmoid()
-    close(start[:, 0], torch.full((200,), 0.995), rtol=1e-5)
-    close(start[:, 1], torch.full((200,), 0.005), rtol=1e-4)
-    assert 0.4 <= start[:, 2].min() < 0.42
-    assert 0.58 < start[:, 2].max() <= 0.6
-
-
-def test_role_learns_the_estimates_of_the_items_it_sees():
-    labels = torch.tensor([[1, -1], [-1, 1], [-1, -1]])
-    module = build("role(expected_positives=1.0)", labels=labels)
-    before = module.estimates.detach().clone()
-    (group,) = module.parameter_groups(0.01)
-    assert group["lr"] == pytest.approx(0.1)
-    optimizer = torch.optim.SGD([{**group, "lr": 1.0}])
-    rows = torch.tensor([0, 1])
-    module(torch.tensor([[2.0, -2.0], [-2.0, 2.0]]), labels[rows], rows).backward()
-    optimizer.step()
-    moved = (module.estimates != before).any(1)
-    assert moved.tolist() == [True, True, False]
-
-
-def test_the_learned_probability_starts_at_the_authors_and_is_trained():
-    module = build("generalized-robust(k='learned')", labels=LABELS)
-    logits, targets = sample(6, 4)
-    close(
-        module(logits, targets), losses.generalized_robust(logits, targets, w=0.0, b=-2.0, mu=0.5, sigma=2.0), rtol=1e-6
-    )
-    module(logits, targets).backward()
-    unknown = (targets < 0).any(0)
-    assert torch.equal(module.k_weight.grad != 0, unknown)
-    assert torch.equal(module.k_bias.grad != 0, unknown)
-    assert [group["params"] for group in module.parameter_groups(0.1)] == [[module.k_weight, module.k_bias]]
-
-
-def test_pseudo_labels_are_the_lowest_scored_unknown_labels_of_each_class():
-    labels = torch.full((10, 2), -1)
-    labels[0] = 1
-    module = build("entropy-maximization(pseudo_labels=True, warmup=1)", labels=labels)
-    logits = torch.stack([torch.arange(10.0), -torch.arange(10.0)], 1)
-    module.set_progress(0.0, 4)
-    module.update(logits)
-    chosen = module.soft >= 0
-    assert chosen.nonzero().tolist() == [[1, 0], [2, 0], [8, 1], [9, 1]]  # floor(0.9 * 9 / 3) = 2 of each class
-    close(module.soft[chosen], logits[chosen].sigmoid(), rtol=1e-4)
-    rows = torch.tensor([1, 5])
-    soft = torch.tensor([[module.soft[1, 0], -1.0], [-1.0, -1.0]])
-    batch = sample(2, 2)[0].float()
-    assert torch.equal(module(batch, labels[rows], rows), losses.entropy_maximization(batch, soft))
-    module.update(logits)
-    assert (module.soft >= 0).sum(0).tolist() == [4, 4]
-
-
-def test_pseudo_labels_wait_for_the_warm_up():
-    module = build("entropy-maximization(pseudo_labels=True, warmup=3)", labels=torch.full((10, 2), -1))
-    module.set_progress(0.25, 8)  # the third epoch of eight
-    module.update(torch.randn(10, 2))
-    assert (module.soft >= 0).any()
-    early = build("entropy-maximization(pseudo_labels=True, warmup=4)", labels=torch.full((10, 2), -1))
-    early.set_progress(0.25, 8)
-    early.update(torch.randn(10, 2))
-    assert not (early.soft >= 0).any()
-
-
-MEMORIES = [
-    "large-loss(scheme='correct-permanently')",
-    "entropy-maximization(pseudo_labels=True)",
-    "role(expected_positives=1.5)",
-]
-
-
-@pytest.mark.parametrize("text", MEMORIES)
-def test_a_loss_that_remembers_items_asks_for_their_numbers(text):
-    module = build(text, labels=LABELS)
-    assert module.needs_rows
-    with pytest.raises(ShapeError, match=r"no rows for logits \(6, 4\): pass rows=, the \(N,\) item numbers"):
-        module(*sample(6, 4))
-    with pytest.raises(ShapeError, match=r"rows of shape \(5,\)"):
-        module(*sample(6, 4), ROWS[:5])
-    with pytest.raises(ShapeError, match="there are 40 training items"):
-        module(*sample(6, 4), ROWS + 1)
-
-
-@pytest.mark.parametrize("text", [*MEMORIES, "generalized-robust(k='learned')"])
-def test_a_loss_that_remembers_asks_for_labels(text):
-    with pytest.raises(OptionError, match=r"pass labels=table\.labels"):
-        build(text)
-
-
-@pytest.mark.parametrize("text", MEMORIES)
-def test_what_is_remembered_is_saved(text):
-    module, twin = (build(text, labels=LABELS) for _ in range(2))
-    for tensor in module.state_dict().values():
-        tensor.copy_(torch.ones_like(tensor))
-    twin.load_state_dict(module.state_dict())
-    assert all(bool((tensor == 1).all()) for tensor in twin.state_dict().values())
-
-
-def test_plain_losses_learn_nothing_and_need_nothing():
-    module = build("two-way")
-    assert module.parameter_groups(0.1) == []
-    assert not module.needs_rows
-    assert not module.needs_scores
 
 
 # --- single labels ------------------------------------------------------------------------------------------
@@ -735,7 +524,7 @@ def test_the_page_about_losses_has_every_one_of_them_and_its_example_runs():
     exec(text.partition("```python\n")[2].partition("```")[0], {})
 
 
-@pytest.mark.parametrize("name", losses.names())
+@each(name=losses.names())
 def test_a_default_device_does_not_matter_to_building(name):
     try:
         torch.set_default_device("meta")
@@ -759,8 +548,7 @@ def test_positives_given_by_hand_go_with_the_total_of_the_labels():
 COUNTING = ["reweighted-cross-entropy", "attribute-weighted-cross-entropy", "class-balanced", "distribution-balanced"]
 
 
-@pytest.mark.parametrize("name", COUNTING)
-@pytest.mark.parametrize("changed", ["positives", "total"])
+@each(name=COUNTING, changed=["positives", "total"])
 def test_counts_that_change_are_noticed(name, changed):
     logits, targets = torch.randn(5, 3), torch.tensor([[1, 0, 0]] * 5)
     counts = {"positives": torch.tensor([1.0, 2.0, 3.0]), "total": torch.tensor([10.0, 20.0, 30.0])}
@@ -777,7 +565,7 @@ def test_counts_that_change_are_noticed(name, changed):
     assert function(logits, targets, **other) != fresh
 
 
-@pytest.mark.parametrize("name", COUNTING)
+@each(name=COUNTING)
 def test_counts_serve_logits_of_any_type_and_any_mode(name):
     module = losses.build(name, labels=torch.tensor([[1, 0, 0], [0, 1, 1], [0, 0, 1]]))
     logits, targets = torch.randn(5, 3), torch.tensor([[1, 0, 0]] * 5)
