@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rarecall import losses
 from rarecall.errors import ModelError
 from rarecall.losses import _frequency, _gradient, _kernel, _torch_internals
+from tests.block_sizes import block_sizes, working_on
 from tests.loops import each
 from tests.loss_cases import (
     CASES,
@@ -273,8 +274,7 @@ def test_formulas_of_large_batches_hold_no_more_than_twice_the_logits(name, dtyp
 def test_blocks_give_what_the_whole_gives(case, reduction):
     logits, targets = sample(61, 37, seed=7)
     whole = call(case, logits, targets, reduction=reduction), gradient(case, logits, targets, reduction=reduction)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_gradient, "ENTRIES_WORTH_BLOCKS", 1)
+    with working_on(block_sizes(losses), 1):
         blocks = call(case, logits, targets, reduction=reduction), gradient(case, logits, targets, reduction=reduction)
     torch.testing.assert_close(blocks, whole, rtol=1e-12, atol=1e-14)
 

@@ -22,6 +22,7 @@ from tests.loss_cases import (
     close,
     function_of,
     hold_threads,
+    needed,
     reference,
     sample,
 )
@@ -43,6 +44,13 @@ def test_every_option_with_a_number_is_in_the_table_of_grids():
         if isinstance(parameter.default, float)
     }
     assert numeric <= set(GRIDS) | set(NO_GRIDS)
+
+
+def test_the_cases_give_every_loss_what_it_cannot_do_without():
+    for name in losses.names():
+        parameters = list(inspect.signature(function_of(name)).parameters.values())[2:]
+        without_default = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
+        assert set(needed(name, torch.zeros(3, 4))) == without_default, name
 
 
 def test_every_loss_belongs_to_one_of_the_four_ideas():

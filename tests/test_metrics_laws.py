@@ -11,7 +11,8 @@ from torch import Tensor
 
 from rarecall import metrics
 from rarecall.errors import ShapeError
-from rarecall.metrics import _places
+from tests.block_sizes import block_sizes, working_on
+from tests.loops import each
 
 Call = Callable[[Tensor, Tensor], object]
 
@@ -109,7 +110,7 @@ def test_every_metric_is_listed() -> None:
     assert functions == {name.split(",")[0] for name in CASES} | OTHERS
 
 
-@pytest.mark.parametrize("name", CASES)
+@each(name=CASES)
 def test_the_order_of_samples_does_not_matter(name: str) -> None:
     case, (scores, targets) = CASES[name], sample(40, 6, decimals=8 if CASES[name].ties_by_place else 1)
     order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
@@ -121,7 +122,7 @@ def test_the_order_of_samples_does_not_matter(name: str) -> None:
         close(actual, expected)
 
 
-@pytest.mark.parametrize("name", CASES)
+@each(name=CASES)
 def test_the_order_of_classes_does_not_matter(name: str) -> None:
     case, (scores, targets) = CASES[name], sample(40, 6, decimals=8 if CASES[name].ties_by_place else 1)
     order = torch.tensor([3, 1, 5, 0, 2, 4])
@@ -134,7 +135,7 @@ def test_the_order_of_classes_does_not_matter(name: str) -> None:
         close(actual, expected)
 
 
-@pytest.mark.parametrize("name", CASES)
+@each(name=CASES)
 def test_what_an_unknown_entry_scores_does_not_matter(name: str) -> None:
     case, (scores, targets) = CASES[name], sample(40, 6)
     expected = case.call(scores, targets)
@@ -142,7 +143,7 @@ def test_what_an_unknown_entry_scores_does_not_matter(name: str) -> None:
         close(case.call(scores.masked_fill(targets < 0, other), targets), expected)
 
 
-@pytest.mark.parametrize("name", CASES)
+@each(name=CASES)
 def test_a_sample_of_unknown_labels_changes_nothing(name: str) -> None:
     case, (scores, targets) = CASES[name], sample(40, 6)
     expected = case.call(scores, targets)
@@ -155,7 +156,7 @@ def test_a_sample_of_unknown_labels_changes_nothing(name: str) -> None:
         close(actual, expected)
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.of == "class" and "fit" not in name])
+@each(name=[name for name, case in CASES.items() if case.of == "class" and "fit" not in name])
 def test_a_class_is_what_its_known_entries_say(name: str) -> None:
     case, (scores, targets) = CASES[name], sample(40, 4)
     whole = flat(case.call(scores, targets))
@@ -167,7 +168,7 @@ def test_a_class_is_what_its_known_entries_say(name: str) -> None:
             close(one.select(dim, place), other.select(dim, 0))
 
 
-@pytest.mark.parametrize("name", CASES)
+@each(name=CASES)
 def test_leading_dimensions_are_a_loop(name: str) -> None:
     case, (scores, targets) = CASES[name], sample(2, 3, 20, 4)
     whole = flat(case.call(scores, targets))
@@ -177,8 +178,7 @@ def test_leading_dimensions_are_a_loop(name: str) -> None:
                 close(one[i, j], other)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", CASES)
+@each(dtype=[torch.float32, torch.float16, torch.bfloat16], name=CASES)
 def test_the_type_of_scores_and_targets_does_not_matter(name: str, dtype: torch.dtype) -> None:
     case, (scores, targets) = CASES[name], sample(40, 6)
     scores = scores.to(dtype)
@@ -194,7 +194,7 @@ def tolerance_of(name: str, dtype: torch.dtype) -> float:
     return 0.02 if name.startswith("fit") and dtype != torch.float32 else 1e-6
 
 
-@pytest.mark.parametrize("name", CASES)
+@each(name=CASES)
 def test_nothing_is_measured_without_entries(name: str) -> None:
     call = CASES[name].call
     for shape in ((0, 3), (3, 0), (2, 0, 3)):
@@ -202,7 +202,7 @@ def test_nothing_is_measured_without_entries(name: str) -> None:
             assert not value.numel() or not value.is_floating_point() or not value.isfinite().any() or "fit" in name
 
 
-@pytest.mark.parametrize("name", CASES)
+@each(name=CASES)
 def test_wrong_inputs_are_named(name: str) -> None:
     case, call, (scores, targets) = CASES[name], CASES[name].call, sample(5, 3)
     with pytest.raises(ShapeError, match=r"\(5, 3\).*\(5, 2\).*differ"):
@@ -220,9 +220,63 @@ def test_wrong_inputs_are_named(name: str) -> None:
             call(bad, targets)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_blocks_do_not_matter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    case, (scores, targets) = CASES[name], sample(40, 6)
-    expected = case.call(scores, targets)
-    monkeypatch.setattr(_places, "BLOCK", 50)
-    close(case.call(scores, targets), expected)
+def ranked_people(distances: Tensor, targets: Tensor) -> object:
+    numbers = (torch.arange(size) % 5 for size in distances.shape * 2)
+    people = dict(
+        zip(("query_identities", "gallery_identities", "query_cameras", "gallery_cameras"), numbers, strict=True)
+    )
+    people["query_cameras"] = people["query_cameras"] + 9
+    return vars(metrics.cumulative_matching(distances - targets, **people))
+
+
+def everything(scores: Tensor, targets: Tensor) -> object:
+    groups = {"some": torch.tensor([0, 2]).numpy()}
+    return vars(metrics.measure(scores, targets, probabilities=scores.sigmoid(), groups=groups))
+
+
+def collected(scores: Tensor, targets: Tensor) -> object:
+    collector = metrics.Collector(scores.shape[1], memory_limit=500)
+    for batch in zip(scores.split(7), targets.split(7), torch.randperm(len(scores)).split(7), strict=True):
+        collector.update(*batch)
+    return collector.compute()
+
+
+# What is computed in blocks of its own, besides the metrics above.
+IN_BLOCKS: dict[str, Callable[[Tensor, Tensor], object]] = {
+    **{name: case.call for name, case in CASES.items()},
+    "collector": collected,
+    "cross_validated_gain": lambda s, y: vars(metrics.cross_validated_gain(s, y, shrinkage=2.0)),
+    "cumulative_matching": ranked_people,
+    "measure": everything,
+    "top_k": lambda s, y: metrics.top_k(s, 2, targets=y),
+}
+SIZES = block_sizes(metrics)
+
+
+def alike(actual: object, expected: object) -> None:
+    pair = (vars(value) if is_dataclass(value) else value for value in (actual, expected))
+    torch.testing.assert_close(*pair, rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
+@each(name=IN_BLOCKS)
+def test_blocks_do_not_matter(name: str) -> None:
+    call, batch = IN_BLOCKS[name], sample(40, 6)
+    expected = call(*batch)
+    for sizes, entries in ((SIZES, 1), (SIZES, 50), (SIZES, 300), *(([one], 50) for one in SIZES)):
+        with working_on(sizes, entries):
+            alike(call(*batch), expected)
+
+
+def test_every_size_of_a_block_decides_something_that_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    for module, constant in SIZES:
+        with working_on([(module, constant)], None):
+            assert any(fails(call) for call in IN_BLOCKS.values()), f"{module.__name__}.{constant}: add a case for it"
+
+
+def fails(call: Callable[[Tensor, Tensor], object]) -> bool:
+    try:
+        call(*sample(40, 6))
+    except TypeError:
+        return True
+    return False

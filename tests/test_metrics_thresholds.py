@@ -53,8 +53,6 @@ def labels(*values):
 
 def work_on(monkeypatch, entries):
     """Let the blocks have so many entries."""
-    for function in (blocks.class_blocks, blocks.row_blocks):
-        monkeypatch.setattr(function, "__kwdefaults__", {"entries": entries})
     for place in (blocks, module):
         monkeypatch.setattr(place, "BLOCK", entries)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from rarecall import metrics
+from rarecall import metrics, statistics
 from rarecall.errors import OptionError, ShapeError
 from rarecall.labels import HEAD_POSITIVES, MEDIUM_POSITIVES, tiers
 from rarecall.statistics import _bootstrap as bootstrap
@@ -18,6 +18,7 @@ from rarecall.statistics import (
     differences_to_best,
     resampled_average_precision,
 )
+from tests.block_sizes import block_sizes, working_on
 
 
 def sample(rows: int = 60, classes: int = 5, seed: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,15 +69,33 @@ def test_a_resample_is_the_average_precision_of_the_drawn_items() -> None:
                 assert found[draw, place].isnan()
 
 
-def test_blocks_of_classes_and_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+SIZES = block_sizes(statistics)
+
+
+def of_blocks() -> tuple[torch.Tensor, ...]:
+    """What is computed in blocks: of classes, of resamples, and of items."""
     scores, targets = sample(40, 11)
-    weights = drawn(40, 150)
-    whole = resampled_average_precision(scores, targets, weights)
-    monkeypatch.setattr(resampled, "_SCORES", 130)
-    monkeypatch.setattr(resampled, "_WEIGHTS", 100)
-    monkeypatch.setattr(resampled, "_FEWEST_RESAMPLES", 7)
-    blocked = resampled_average_precision(scores, targets, weights)
-    torch.testing.assert_close(blocked, whole, rtol=1e-14, atol=1e-14, equal_nan=True)
+    weights = bootstrap_weights(targets, 150, stratified=True)
+    return (
+        resampled_average_precision(scores, targets, drawn(40, 150)),
+        weights,
+        torch.tensor(bootstrap._strata(targets)),
+    )
+
+
+@pytest.mark.parametrize("entries", [1, 100, 130])
+def test_blocks_of_any_size_change_nothing(entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = of_blocks()
+    monkeypatch.setattr(resampled, "_FEWEST_RESAMPLES", 7)  # below which no block goes
+    for sizes in (SIZES, *([one] for one in SIZES)):
+        with working_on(sizes, entries):
+            torch.testing.assert_close(of_blocks(), whole, rtol=1e-14, atol=1e-14, equal_nan=True)
+
+
+def test_every_size_of_a_block_is_used() -> None:
+    for size in SIZES:
+        with working_on([size], None), pytest.raises(TypeError):
+            of_blocks()
 
 
 def test_the_type_of_whole_weights_changes_nothing() -> None:
@@ -183,12 +202,6 @@ def test_the_page_names_the_limits_of_the_tiers() -> None:
     )
     limits = f"head from {HEAD_POSITIVES} training positives, medium from {MEDIUM_POSITIVES}, tail below"
     assert limits in (docs / "metrics.md").read_text()
-
-
-def test_strata_in_blocks_of_rows_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = bootstrap._strata(rare_targets())
-    monkeypatch.setattr(bootstrap, "_STRATA_ENTRIES", 50)
-    np.testing.assert_array_equal(bootstrap._strata(rare_targets()), whole)
 
 
 def test_stratified_draws_have_the_variance_of_a_mean() -> None:

@@ -10,12 +10,12 @@ BLOCK = 1 << 22
 """Entries that are worked on at once, if a function does not say otherwise."""
 
 
-def class_blocks(*tensors: Tensor, entries: int = BLOCK) -> Iterator[tuple[Tensor, ...]]:
+def class_blocks(*tensors: Tensor, entries: int | None = None) -> Iterator[tuple[Tensor, ...]]:
     """Tensors (..., N, C) as rows (classes, N), with some classes of every leading problem at a time.
 
-    A block has `entries` or fewer, though one class at least.
+    A block has `entries` or fewer, by default `BLOCK`, though one class at least.
     """
-    width = max(entries // max(tensors[0].shape[:-1].numel(), 1), 1)
+    width = max((entries or BLOCK) // max(tensors[0].shape[:-1].numel(), 1), 1)
     for parts in zip(*(tensor.split(width, -1) for tensor in tensors), strict=True):
         yield tuple(part.mT.contiguous().flatten(0, -2) for part in parts)
 
@@ -25,9 +25,9 @@ def join_blocks(blocks: list[Tensor], lead: torch.Size) -> Tensor:
     return torch.cat([block.unflatten(0, (*lead, -1)) for block in blocks], len(lead))
 
 
-def row_blocks(*rows: Shaped[Tensor, "rows entries"], entries: int = BLOCK) -> Iterator[tuple[Tensor, ...]]:
-    """Views of some columns of every row at a time: `entries` or fewer, though one column at least."""
-    width = max(entries // max(len(rows[0]), 1), 1)
+def row_blocks(*rows: Shaped[Tensor, "rows entries"], entries: int | None = None) -> Iterator[tuple[Tensor, ...]]:
+    """Views of some columns of every row at a time: `entries` or `BLOCK`, though one column at least."""
+    width = max((entries or BLOCK) // max(len(rows[0]), 1), 1)
     return zip(*(row.split(width, 1) for row in rows), strict=True)
 
 
