@@ -12,7 +12,7 @@ import polars as pl
 from rarecall.data.columns import ITEM_NAMES, SPLIT_NAMES, TAG_NAMES, find
 from rarecall.data.identities import looks_like_identity
 from rarecall.data.table import PART_NAMES, LabelTable
-from rarecall.errors import DataError, OptionError, listing, unknown_name
+from rarecall.errors import DataError, OptionError, counted, listing, unknown_name
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN
 
 SEPARATORS = ("|", ";", ",")
@@ -141,10 +141,10 @@ def _item_notes(items: pl.Series) -> tuple[str, ...]:
     blank = int((items == "").sum())
     notes = []
     if len(repeated):
-        example = _shown(repeated[0])
-        notes.append(f"{len(repeated):,} images stand in more than one row, such as {example}: each row counts")
+        stand, example = counted(len(repeated), "image stands", "images stand"), _shown(repeated[0])
+        notes.append(f"{stand} in more than one row, such as {example}: each row counts")
     if blank:
-        notes.append(f"{blank:,} rows name no image")
+        notes.append(f"{counted(blank, 'row names', 'rows name')} no image")
     return tuple(notes)
 
 
