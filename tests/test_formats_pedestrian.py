@@ -372,7 +372,7 @@ def test_what_is_odd_in_petas_folders_is_said(tmp_path: Path) -> None:
     assert "1 line of 3DPeS/archive/Label.txt without an attribute left out (line 2)" in notes
     assert "1 name in 3DPeS/archive/Label.txt of no attribute of PETA passed over (hairShrot)" in notes
     assert "1 person has rows in 3DPeS/archive/Label.txt that differ: unknown where they do (1)" in notes
-    assert "rows of 3DPeS/archive/Label.txt have no image (4, 9)" in notes
+    assert "2 rows of 3DPeS/archive/Label.txt without an image (4, 9)" in notes
     assert "2 images without a row in Label.txt left out" in notes
 
 
