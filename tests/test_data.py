@@ -208,7 +208,12 @@ def test_the_audit_counts_by_hand() -> None:
     assert facts.unknown_share == pytest.approx(1 / 12)
     assert facts.in_two_parts == ["p"]
     said = " ".join([*audited.warnings, *audited.advice])
-    for words in ("stand in two parts (p)", "without a training positive", "never", "8.3% of the training labels"):
+    for words in (
+        "1 item stands in two parts (p)",
+        "without a training positive",
+        "never",
+        "8.3% of the training labels",
+    ):
         assert words in said
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.io import savemat
 
@@ -401,6 +403,89 @@ def test_parquet_with_an_embedding_column(tmp_path: Path) -> None:
     assert table.features.tolist() == [[1, 2], [3, 4]]
     assert table.labels.tolist() == [[1], [-1]]
     assert list(table.items) == ["x", "y"]
+
+
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()])
+@pytest.mark.parametrize(
+    "of", [pa.list_, pa.large_list, lambda kind: pa.list_(kind, 3)], ids=["list", "large", "fixed"]
+)
+def test_embeddings_of_every_kind_in_several_groups_of_rows(tmp_path: Path, kind: pa.DataType, of: type) -> None:
+    wanted = np.random.default_rng(0).random((2000, 3)).astype(np.float16)
+    table = pa.table({"x": pa.array(list(wanted.astype(kind.to_pandas_dtype())), of(kind)), "hat": [1, 0] * 1000})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=700)
+    found = data.load(str(tmp_path / "t.parquet")).features
+    assert found is not None
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, wanted.astype(np.float32))
+
+
+def test_embeddings_of_whole_numbers_under_a_known_name(tmp_path: Path) -> None:
+    table = pa.table({"features": pa.array([[1, 2], [3, 4]], pa.list_(pa.uint8())), "hat": [1, 0]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    found = data.load(str(tmp_path / "t.parquet")).features
+    assert found is not None
+    assert found.tolist() == [[1, 2], [3, 4]]
+
+
+def test_embeddings_alone_are_features_without_names(tmp_path: Path) -> None:
+    pl.DataFrame({"e": [[1.0, 2.0], [3.0, 4.0]]}).write_parquet(tmp_path / "t.parquet")
+    items, features = read_features(tmp_path / "t.parquet")
+    assert items == ["row 1", "row 2"]
+    assert features.tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(DataError, match="no class column beside 'e'"):
+        data.load(str(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        ([[1.0, 2.0], None, [3.0, 4.0]], 'row 2, column "e": 0 numbers where the other rows have 2'),
+        ([None, [1.0, 2.0], [3.0, 4.0]], 'row 1, column "e": 0 numbers where the other rows have 2'),
+        ([[1.0], [1.0, 2.0], [3.0, 4.0]], 'row 1, column "e": 1 numbers where the other rows have 2'),
+        ([[1.0, 2.0], [3.0, None], [5.0, 6.0]], r"feature \[1, 1\] is nan: fill it before use"),
+        ([[1.0, 2.0], [3.0, 4.0], [1e300, 6.0]], r"feature \[2, 0\] is inf: fill it before use"),
+        ([[], [], []], 'column "e" holds no numbers'),
+    ],
+)
+def test_embeddings_with_something_missing_are_named(
+    tmp_path: Path, vectors: list[list[float] | None], message: str
+) -> None:
+    frame = pl.DataFrame({"e": vectors, "hat": [1, 0, 1]}, schema_overrides={"e": pl.List(pl.Float64)})
+    frame.write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=message):
+        data.load(str(tmp_path / "t.parquet"))
+
+
+MEASURED = """
+import resource, sys
+from rarecall import data
+import pyarrow.parquet, polars
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+table = data.load(sys.argv[1])
+table.fingerprint()
+print((peak() - before) / table.features.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count memory in another unit")
+@pytest.mark.parametrize("kind", ["npz", "parquet", "saved"])
+def test_features_are_in_memory_once(tmp_path: Path, kind: str) -> None:
+    rows, width = 60_000, 512
+    features = np.random.default_rng(0).random((rows, width), dtype=np.float32)
+    labels = np.tile(np.array([[1, 0]], np.int8), (rows, 1))
+    file = tmp_path / ("t.npz" if kind == "npz" else "t.parquet")
+    if kind == "npz":
+        np.savez(file, features=features, labels=labels)
+    elif kind == "parquet":
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), width)
+        pq.write_table(pa.table({"x": vectors, "a": labels[:, 0], "b": labels[:, 1]}), file)
+    else:
+        items = [f"row {row}" for row in range(rows)]
+        data.save(data.LabelTable(items, ["a", "b"], labels, np.full(rows, "train"), features=features), file)
+    measured = subprocess.run([sys.executable, "-c", MEASURED, str(file)], capture_output=True, text=True, check=True)
+    assert float(measured.stdout) < 1.6
 
 
 def test_parquet_with_a_list_of_tags(tmp_path: Path) -> None:

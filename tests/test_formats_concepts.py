@@ -113,7 +113,7 @@ def test_nus_wide_is_read_with_its_parts(tmp_path: Path) -> None:
     assert [tuple(row) for row in table.labels.tolist()] == [*NUS_TRAIN.values(), *NUS_TEST.values()]
     assert table.split.tolist() == ["train"] * 3 + ["test"] * 2
     assert table.columns["flickr"].tolist() == ["11", "22", "33", "44", "11"]
-    assert "3 train images in place of 161,789" in table.notes[0]
+    assert "3 of 161,789 train images" in table.notes[0]
     assert is_grey(table, 1, 9)
 
 
@@ -132,7 +132,7 @@ def test_nus_wide_leaves_out_what_is_in_no_part(tmp_path: Path) -> None:
     table = data.load(str(folder))
     assert "Flickr/zoo/0002_11.jpg" not in table.items
     assert len(table) == 4
-    assert any("1 images are in neither part" in note for note in table.notes)
+    assert any("1 image is in neither part" in note for note in table.notes)
 
 
 def test_nus_wide_without_lists_of_parts_is_all_train(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_nus_wide_images_without_a_concept_are_kept_unless_asked_otherwise(tmp_p
     folder = nus_wide(tmp_path / "nus")
     table = data.load(str(folder), empty="drop")
     assert table.labels.max(1).tolist() == [1, 1, 1]
-    assert "2 images without any concept are left out, as asked" in table.notes
+    assert "2 images without any concept left out, as asked" in table.notes
     with pytest.raises(OptionError, match="unknown value of empty 'no'"):
         data.load(str(folder), empty="no")
 
@@ -280,7 +280,7 @@ def test_a_part_of_cub_reads_with_a_note(tmp_path: Path) -> None:
     change(folder / "CUB_200_2011/images.txt", "2 002.Owl/Owl_2.jpg\n", "")
     table = data.load(str(folder))
     assert table.labels.tolist() == [[1, -1, 1], [-1, 0, 1]]
-    assert "2 train images in place of 5,994 (5,992 missing)" in table.notes[0]
+    assert "2 of 5,994 train images (5,992 missing)" in table.notes[0]
 
 
 ATTRIBUTE_LINES = "CUB_200_2011/attributes/image_attribute_labels.txt"
@@ -368,7 +368,7 @@ def test_deepfashion_is_read(tmp_path: Path, annotations: str) -> None:
     assert list(table.items) == [f"Img/{name}" for name in CLOTHES]
     assert table.columns["category"].tolist() == ["Maxi Dress", "Tee", "Tee"]
     total = "26" if annotations == "Anno_fine" else "1,000"
-    assert f"3 attributes in place of {total}" in table.notes[0]
+    assert f"3 of {total} attributes" in table.notes[0]
     assert is_grey(table, 2, 2)
 
 
@@ -686,8 +686,8 @@ def test_shards_with_tags_in_json(tmp_path: Path) -> None:
     assert table.labels.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
     assert table.split.tolist() == ["train", "train", "val"]
     assert [is_grey(table, row, level) for row, level in enumerate((1, 2, 4))] == [True] * 3
-    assert any("1 samples have no image and are left out (lonely)" in note for note in table.notes)
-    assert any("1 images have no .json and are left out (bare)" in note for note in table.notes)
+    assert any("1 sample has no image: left out (lonely)" in note for note in table.notes)
+    assert any("1 image has no .json: left out (bare)" in note for note in table.notes)
     unknown = data.load(str(tmp_path / "s"), unlisted="unknown")
     assert unknown.labels.tolist() == [[1, -1, 1], [-1, -1, -1], [-1, 1, -1]]
 
@@ -924,7 +924,7 @@ def test_the_parts_of_a_saved_data_set(saved: Callable[..., Path]) -> None:
     assert table.split.tolist() == ["train"] * 6 + ["val"] * 6
     assert table.items[7] == "validation/data-00000-of-00001.arrow/1/image"
     assert is_grey(table, 7, 1)
-    assert any("1 files are of no train, val or test part" in note for note in table.notes)
+    assert any("1 file is of no train, val or test part" in note for note in table.notes)
 
 
 def test_parquet_files_with_images(tmp_path: Path) -> None:
@@ -943,7 +943,7 @@ def test_rows_without_an_image_are_left_out(saved: Callable[..., Path]) -> None:
     table = data.load(str(saved(hugging_face(["kind"], without=[1, 4]))))
     assert table.labels.tolist() == [EXPECTED["kind"][1][row] for row in (0, 2, 3, 5)]
     assert is_grey(table, 3, 5)
-    assert any("2 rows hold no image and are left out" in note for note in table.notes)
+    assert any("2 rows hold no image: left out" in note for note in table.notes)
     refused(saved(hugging_face(["kind"], without=range(6)), "b"), "holds no image, only paths")
 
 

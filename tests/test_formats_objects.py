@@ -117,7 +117,7 @@ def test_voc_takes_direct_objects_and_keeps_difficult_ones_unknown(voc2007: Path
     }
     assert table.split.tolist() == ["train", "val", "val", "test"]
     assert all(image.exists() for image in table.images())
-    assert "1 train images in place of 2,501" in table.notes[0]
+    assert "1 of 2,501 train images" in table.notes[0]
 
 
 @pytest.mark.parametrize(("meaning", "value"), [("unknown", -1), ("absent", 0), ("present", 1)])
@@ -153,7 +153,7 @@ def test_voc_test_part_without_annotations_is_left_out_with_a_note(tmp_path: Pat
     lists = {"train": ["2008_000001"], "test": ["2008_000006", "2008_000011"]}
     table = data.load(str(write_voc(tmp_path / "VOC2012", {"2008_000001": [("cat", 0)]}, lists)))
     assert list(table.items) == ["JPEGImages/2008_000001.jpg"]
-    assert table.notes[-1] == ("2 test images without published annotations are left out (2008_000006, 2008_000011)")
+    assert table.notes[-1] == ("2 test images without published annotations left out (2008_000006, 2008_000011)")
 
 
 def test_voc_val_serves_as_another_part_and_trainval_alone_is_train(voc2007: Path) -> None:
@@ -277,7 +277,7 @@ def test_coco_orders_classes_by_id_and_keeps_images_without_objects(coco2017: Pa
     assert table.labels.min() == 0
     assert table.split.tolist() == ["train", "train", "train", "val"]
     assert all(image.exists() for image in table.images())
-    assert "4 train objects in place of 860,001" in table.notes[0]
+    assert "4 of 860,001 train objects" in table.notes[0]
 
 
 def test_coco_options_for_crowds_empty_images_and_val(coco2017: Path) -> None:
@@ -286,7 +286,7 @@ def test_coco_options_for_crowds_empty_images_and_val(coco2017: Path) -> None:
     table = data.load(str(coco2017), empty="leave-out", val="test")
     assert by_item(table) == {item: found for item, found in EXPECTED.items() if found}
     assert table.split.tolist() == ["train", "train", "test"]
-    assert "1 images without an object left out (train2017/000000000025.jpg)" in table.notes
+    assert "1 image without an object left out (train2017/000000000025.jpg)" in table.notes
     assert "unknown value of empty 'keeep': did you mean 'keep'?" in refused(
         lambda: data.load(str(coco2017), empty="keeep")
     )
@@ -413,7 +413,7 @@ def test_voc_lt_takes_the_list_in_its_order_and_counts_difficult_objects(devkit:
     assert list(by_item(table).items()) == list(expected.items())
     assert table.split.tolist() == ["train", "train", "test"]
     assert all(image.exists() for image in table.images())
-    assert "2 train images in place of 1,142" in table.notes[0]
+    assert "2 of 1,142 train images" in table.notes[0]
     ids = devkit / "longtail2012/img_id.txt"
     assert by_item(data.load(f"voc-lt:{devkit / 'VOC2012'}", ids=str(ids))) == expected
     assert data.load(f"voc-lt:{devkit}", difficult="unknown").labels[0, voc.CLASSES.index("cat")] == -1
@@ -479,7 +479,7 @@ def test_coco_lt_leaves_out_unsound_boxes_and_keeps_crowds(coco2017: Path) -> No
     assert list(by_item(table).items()) == list(expected.items())
     assert table.split.tolist() == ["train", "train", "test"]
     assert all(image.exists() for image in table.images())
-    assert "2 train images in place of 1,909" in table.notes[0]
+    assert "2 of 1,909 train images" in table.notes[0]
     for protocol in range(6):
         listed = write(coco2017 / "ids.pkl", pickle.dumps([30, 9], protocol))
         assert by_item(data.load(f"coco-lt:{coco2017}", ids=str(listed))) == expected
@@ -658,7 +658,7 @@ def test_wider_rows_are_people_and_0_is_unknown(tmp_path: Path, below: str, firs
     assert table.split.tolist() == ["val", "train", "train", "test"]
     assert table.columns["scene"].tolist() == ["Parade", "Group", "Group", "Parade"]
     assert all(image.exists() for image in table.images())
-    assert "4 people in place of 57,524" in table.notes[0]
+    assert "4 of 57,524 people" in table.notes[0]
 
 
 def test_wider_options_and_boxes_without_area(tmp_path: Path) -> None:
@@ -775,8 +775,8 @@ def test_vaw_has_explicit_negatives_and_everything_else_unknown(tmp_path: Path) 
     assert rows(table) == EXPECTED_VAW
     assert set(table.columns["object"]) == {"wall"}
     assert all(image.exists() for image in table.images())
-    assert "3 train objects in place of 216,790" in table.notes[0]
-    assert table.notes[1:] == ("1 objects have no known label",)
+    assert "3 of 216,790 train objects" in table.notes[0]
+    assert table.notes[1:] == ("1 object has no known label",)
     assert rows(data.load(str(tmp_path / "v/data"), images=str(tmp_path / "v"))) == EXPECTED_VAW
 
 
@@ -805,8 +805,8 @@ def test_vaw_names_images_that_are_missing_and_labels_that_contradict(tmp_path: 
     table = data.load(str(folder))
     assert count_facts(table).missing_files
     assert table.labels[-1].tolist() == [1, -1, -1]
-    assert "1 labels are positive and negative at once: read as unknown" in table.notes
-    assert "1 objects whose box has no pixel in the image left out" in table.notes[-1]
+    assert "1 label is positive and negative at once: read as unknown" in table.notes
+    assert "1 object whose box has no pixel in the image left out" in table.notes[-1]
     assert data.load(str(folder), no_area="whole").items[-1] == "VG_100K_2/13.jpg"
 
 
@@ -894,7 +894,7 @@ def test_vispr_lists_what_is_present(tmp_path: Path, annotations: str, images: s
         (f"{test}/2017_30000001.jpg", [0, 1, 0], "test"),
     ]
     assert all(image.exists() for image in table.images())
-    assert "2 train images in place of 10,000" in table.notes[0]
+    assert "2 of 10,000 train images" in table.notes[0]
 
 
 def test_vispr_takes_the_path_that_the_annotation_gives_only_if_it_is_there(tmp_path: Path) -> None:
@@ -925,7 +925,7 @@ def test_vispr_says_which_images_list_nothing(tmp_path: Path) -> None:
     write(folder / "val2017/2017_20000001.json", {"labels": []})
     table = data.load(str(folder))
     assert table.labels[2].tolist() == [0, 0, 0]
-    assert "1 images list no attribute" in table.notes[-1]
+    assert "1 image lists no attribute" in table.notes[-1]
 
 
 ONE = "annotations/val2017/2017_20000001.json"
@@ -1011,7 +1011,7 @@ def test_the_real_voc_list_gives_the_counts_of_the_paper(data_folder: Path, tmp_
     write_voc(tmp_path / "VOC2007", OBJECTS, LISTS_2007)
     table = data.load(f"voc-lt:{tmp_path}", ids=str(data_folder / "voc_lt/image_ids.txt"))
     np.testing.assert_array_equal(table.labels[:-1], labels)
-    assert table.notes == ("not as published: 1 test images in place of 4,952 (4,951 missing)",)
+    assert table.notes == ("not as published: 1 of 4,952 test images (4,951 missing)",)
 
 
 def test_the_real_coco_list_gives_the_counts_of_the_paper(data_folder: Path, tmp_path: Path) -> None:
@@ -1028,4 +1028,4 @@ def test_the_real_coco_list_gives_the_counts_of_the_paper(data_folder: Path, tmp
     table = data.load(f"coco-lt:{tmp_path}", ids=str(data_folder / "coco_lt/image_ids.txt"))
     np.testing.assert_array_equal(table.labels[:-1], labels)
     assert table.items[0] == "train2017/000000554625.jpg"
-    assert table.notes == ("not as published: 1 test images in place of 5,000 (4,999 missing)",)
+    assert table.notes == ("not as published: 1 of 5,000 test images (4,999 missing)",)

@@ -117,7 +117,7 @@ def test_peta_matlab_label_by_label(tmp_path: Path) -> None:
     assert (table.names[0], table.names[16], table.names[34]) == ("personalLess30", "personalMale", "upperBodyVNeck")
     assert table.labels.tolist() == peta_labels()[:, :35].tolist()
     assert table.split.tolist() == ["train"] * 6 + ["val"] * 2 + ["test"] * 4
-    assert "12 images in place of 19,000" in table.notes[0]
+    assert "12 of 19,000 images" in table.notes[0]
     assert not isinstance(read_image(table.image(0), (8, 8)), str)
     assert data.load(str(folder / "PETA.mat")).labels.tolist() == table.labels.tolist()
 
@@ -137,7 +137,7 @@ def test_another_partition_of_peta(tmp_path: Path, partition: int | str) -> None
     assert list(table.items)[:2] == ["images/00002.png", "images/00003.png"]
     assert table.split.tolist() == ["train", "val"] + ["test"] * 9
     assert table.labels.tolist() == peta_labels()[1:, :35].tolist()
-    assert any("1 images are in no part and are left out (images/00001.png)" in note for note in table.notes)
+    assert any("1 image is in no part and left out (images/00001.png)" in note for note in table.notes)
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
@@ -236,7 +236,7 @@ def test_parts_of_a_list(tmp_path: Path, name: str) -> None:
     assert list(table.items) == [f"images/{row:05d}.png" for row in (1, 4, 6, 12)]
     assert table.split.tolist() == ["train", "train", "val", "test"]
     assert table.labels.tolist() == peta_labels()[[0, 3, 5, 11], :35].tolist()
-    assert any("8 images are in no part and are left out" in note for note in table.notes)
+    assert any("8 images are in no part and left out" in note for note in table.notes)
 
 
 BAD_LISTS: dict[str, tuple[str | bytes, str]] = {
@@ -267,7 +267,7 @@ def test_listed_images_that_are_not_here_are_counted(tmp_path: Path) -> None:
     lists = write(tmp_path / "l.txt", "00001.png train\n00099.png test\n00002.png test\n")
     table = data.load(str(peta_matlab(tmp_path / "PETA")), split_file=str(lists))
     assert table.split.tolist() == ["train", "test"]
-    assert "1 images of l.txt are not here (00099.png)" in table.notes
+    assert "1 image of l.txt not here (00099.png)" in table.notes
 
 
 def test_parts_that_peta_matlab_cannot_give(tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_petas_folders_label_by_label(tmp_path: Path) -> None:
     assert identity["CUHK/archive/0002.png"] == "CUHK/0002"
     assert len(set(identity.values())) == 10
     assert [item.split("/")[0] for item in table.items] == table.columns["subset"].tolist()
-    assert "12 images in place of 19,000" in table.notes[0]
+    assert "12 of 19,000 images" in table.notes[0]
     assert any("no parts are published" in note for note in table.notes)
     above = data.load(str(tmp_path), no_colour="absent")
     assert list(above.items) == [f"PETA dataset/{item}" for item in table.items]
@@ -369,11 +369,11 @@ def test_what_is_odd_in_petas_folders_is_said(tmp_path: Path) -> None:
     assert (contradicted[male], contradicted[long_hair], sum(contradicted)) == (1, -1, 0)
     assert said["3DPeS/archive/04_1.bmp"][long_hair] == 1
     notes = " | ".join(table.notes)
-    assert "1 lines of 3DPeS/archive/Label.txt name no attribute and are left out (line 2)" in notes
-    assert "are no attributes of PETA and are passed over (hairShrot)" in notes
-    assert "have rows in 3DPeS/archive/Label.txt that differ: unknown where they do (1)" in notes
-    assert "rows of 3DPeS/archive/Label.txt have no image (4, 9)" in notes
-    assert "2 images without a row in Label.txt are left out" in notes
+    assert "1 line of 3DPeS/archive/Label.txt without an attribute left out (line 2)" in notes
+    assert "1 name in 3DPeS/archive/Label.txt of no attribute of PETA passed over (hairShrot)" in notes
+    assert "1 person has rows in 3DPeS/archive/Label.txt that differ: unknown where they do (1)" in notes
+    assert "2 rows of 3DPeS/archive/Label.txt without an image (4, 9)" in notes
+    assert "2 images without a row in Label.txt left out" in notes
 
 
 @pytest.mark.parametrize(
@@ -466,7 +466,7 @@ def test_pa100k_wherever_its_images_are(
     assert table.split.tolist() == ["train"] * 3 + ["val"] * 2 + ["test"] * 2
     assert [Path(item).name for item in table.items] == [f"{number:06d}.jpg" for number in range(1, 8)]
     assert not any(isinstance(read_image(image, (8, 8)), str) for image in table.images())
-    assert "3 train images in place of 80,000" in table.notes[0]
+    assert "3 of 80,000 train images" in table.notes[0]
 
 
 def test_pa100k_by_its_file_alone(tmp_path: Path) -> None:
@@ -484,7 +484,7 @@ def test_pa100k_with_a_part_of_its_images(tmp_path: Path) -> None:
 def test_pa100k_with_an_image_twice_says_so(tmp_path: Path) -> None:
     table = data.load(str(pa100k_folder(tmp_path / "p", test_images_name=cells(["000001.jpg", "a b,\u00e9\n.jpg"]))))
     assert table.items[-1] == "a b,\u00e9\n.jpg"
-    assert any("1 images stand in more than one row (000001.jpg)" in note for note in table.notes)
+    assert any("1 image stands in more than one row (000001.jpg)" in note for note in table.notes)
 
 
 BAD_PA100K: dict[str, tuple[dict[str, Any], str]] = {
@@ -600,8 +600,8 @@ def test_market_label_by_label(tmp_path: Path) -> None:
     assert table.split.tolist() == ["train"] * 3 + ["test"] * 3
     assert table.labels.tolist() == [PERSONS[person] for person in (2, 2, 7, 5, 5, 9)]
     notes = " | ".join(table.notes)
-    assert "4 gallery images in place of 19,732" in notes
-    assert "2 junk and distractor images are left out" in notes
+    assert "4 of 19,732 gallery images" in notes
+    assert "2 images of junk and distractors, of no person: left out" in notes
 
 
 def test_market_with_unknown_junk_and_absent_colours(tmp_path: Path) -> None:
@@ -664,9 +664,9 @@ def test_persons_on_one_side_only_are_said(tmp_path: Path) -> None:
     table = data.load(str(folder))
     assert table.columns["identity"].tolist() == [2, 2, 7, 5, 5]
     notes = " | ".join(table.notes)
-    assert "1 files that are not named as images of the data set are left out (bounding_box_train/holiday" in notes
-    assert "2 images of persons that the attribute file does not name are left out (bounding_box_train/0011" in notes
-    assert "1 persons of the attribute file have no image here (0009)" in notes
+    assert "1 file is not named as the data set names its images: left out (bounding_box_train/holiday" in notes
+    assert "2 images of persons that the attribute file does not name left out (bounding_box_train/0011" in notes
+    assert "1 person of the attribute file without an image here (0009)" in notes
 
 
 def row(*values: float) -> np.ndarray:
@@ -761,7 +761,7 @@ def test_duke_label_by_label(tmp_path: Path) -> None:
         nobody,
         [*(1, 0, 0, 0, 0, 0, 0, 0), *[-1] * 8, *(0, 0, 0, 0, 0, 0, 1)],
     ]
-    assert "top of 1 persons of the train part is 0 in the attribute file: unknown" in table.notes
+    assert "top of 1 person of the train part is 0 in the attribute file: unknown" in table.notes
     assert recognise(zipped(folder, "DukeMTMC-reID/")).NAME == "dukemtmc"
     assert data.load(str(folder), labels="identity").labels[:2].tolist() == [[1, 0], [0, 1]]
 

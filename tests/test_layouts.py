@@ -65,7 +65,7 @@ def test_folders_below_a_class_are_named_and_wrappers_are_passed_over(tmp_path):
         write_image(tmp_path / "set" / name, 1, 0)
     table = data.load(str(tmp_path / "set"))
     assert list(table.names) == ["cat", "dogs"]
-    assert table.notes == ("1 classes hold their images in further folders, which are no classes of their own (dogs)",)
+    assert table.notes == ("1 class holds images in further folders, which are no classes of their own (dogs)",)
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         for file in sorted((tmp_path / "set").rglob("*.png")):
             archive.write(file, f"a/b/{file.relative_to(tmp_path / 'set').as_posix()}")

@@ -8,20 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
-from rarecall import data, folders, losses, metrics, statistics, studies
+from rarecall import data, folders, losses, metrics, studies
 from rarecall.audit import audit
 from rarecall.errors import DataError, OptionError, StudyError
 from rarecall.listener import Listener
 from rarecall.preparation import Prepared, divide, prepare
 from rarecall.studies import folder, runs
 from rarecall.studies.heads import train_head
-from rarecall.studies.results import Results
 from rarecall.studies.runs import Job
-from rarecall.studies.verdict import verdict
 
 QUICK = {"hidden": 8, "dropout": 0.2, "epochs": 4, "batch_size": 16}
 

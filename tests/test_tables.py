@@ -143,8 +143,8 @@ def test_an_image_that_stands_twice_is_told(tmp_path: Path, kind: str) -> None:
     table = data.load(KINDS[kind](rows, tmp_path / "t"))
     assert len(table) == 4
     assert table.notes == (
-        "1 images stand in more than one row, such as a.jpg: each row counts",
-        "1 rows name no image",
+        "1 image stands in more than one row, such as a.jpg: each row counts",
+        "1 row names no image",
     )
 
 

@@ -68,6 +68,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """A number and what there is so many of, perhaps with the verb.
+
+    >>> counted(1, "image is", "images are"), counted(1200, "image is", "images are")
+    ('1 image is', '1,200 images are')
+    """
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def listing(names: Iterable[str], most: int = 5) -> str:
     """The first few names and how many more there are.
 

@@ -34,7 +34,7 @@ from rarecall.data.identities import identity_columns
 from rarecall.data.splits import HELD_OUT
 from rarecall.data.table import IDENTITY, PARTS, LabelTable, is_unknown, numbers_of
 from rarecall.images.containers import without_region
-from rarecall.labels import PRESENT, TIERS, UNKNOWN, Counts, count, tiers
+from rarecall.labels import MEDIUM_POSITIVES, PRESENT, TIERS, UNKNOWN, Counts, count, tiers
 from rarecall.listener import Listener
 from rarecall.statistics import holm
 
@@ -43,7 +43,6 @@ STRONGEST_PAIRS = 8
 MOST_PAIRED = 2000  # classes, the most frequent: pairs of more would not fit into memory
 MOST_LISTED = 50  # implications, exclusions and shifts that are kept, the strongest
 ALWAYS, USUAL = 0.99, 0.9
-FEWEST_IMPLYING = 20
 SIGNIFICANCE = 0.05
 MOST_SOURCES = 50
 CAMERA = "camera"
@@ -114,9 +113,9 @@ def strongest_pairs(pairs: Together, names: Sequence[str]) -> list[Pair]:
 
 
 def implications(pairs: Together, names: Sequence[str]) -> Strongest[Implication]:
-    """Classes of 20 positives or more of which 99 % have another that is not usual anyway."""
+    """Classes with enough positives not to be of the tail, of which 99 % have another that is not usual anyway."""
     usual = np.divide(pairs.first.T, pairs.known, out=np.ones_like(pairs.known), where=pairs.known > 0) > USUAL
-    given = np.where((pairs.first >= FEWEST_IMPLYING) & ~usual, np.nan_to_num(pairs.given), 0)
+    given = np.where((pairs.first >= MEDIUM_POSITIVES) & ~usual, np.nan_to_num(pairs.given), 0)
     np.fill_diagonal(given, 0)
     certain = np.where(given >= ALWAYS, pairs.first, 0)
     strongest = [

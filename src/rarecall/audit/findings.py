@@ -20,7 +20,7 @@ from typing import Any
 
 from rarecall.audit.facts import Facts, Leak
 from rarecall.data.splits import HELD_OUT, SCARCE
-from rarecall.errors import listing
+from rarecall.errors import counted, listing
 from rarecall.labels import MEDIUM_POSITIVES
 
 SEVERITIES = ("error", "warning", "advice")
@@ -72,8 +72,8 @@ def _files(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "RC102",
             "warning",
-            f"{len(unreadable):,} images cannot be read ({listing(unreadable, EXAMPLES)}; the first, {item}: "
-            f"{reason}): a study leaves them out; mend or remove them",
+            f"{counted(len(unreadable), 'image', 'images')} cannot be read ({listing(unreadable, EXAMPLES)}; the "
+            f"first, {item}: {reason}): a study leaves them out; mend or remove them",
             {"unreadable": len(unreadable), "items": facts.items},
         )
 
@@ -128,8 +128,8 @@ def _leaks(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "RC201",
             "error",
-            f"{len(facts.in_two_parts):,} items stand in two parts ({shown}): test figures will be too good; "
-            "keep each item in one part",
+            f"{counted(len(facts.in_two_parts), 'item stands', 'items stand')} in two parts ({shown}): test figures "
+            "will be too good; keep each item in one part",
             {"items": len(facts.in_two_parts)},
         )
     for kind, column in dict.fromkeys((leak.kind, leak.column) for leak in facts.leaks):
@@ -201,8 +201,8 @@ def _copies(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "RC212",
             "warning",
-            f"{len(copies.contradicted):,} copies have labels that contradict the original's ({first.first} and "
-            f"{first.second} in {first.differing}): one of them is wrong",
+            f"{counted(len(copies.contradicted), 'copy has', 'copies have')} labels that contradict the original's "
+            f"({first.first} and {first.second} in {first.differing}): one of them is wrong",
             {"pairs": len(copies.contradicted), "labels": sum(one.differing for one in copies.contradicted)},
         )
     if copies.near:
@@ -210,7 +210,8 @@ def _copies(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "RC213",
             "advice",
-            f"{len(copies.near):,} pairs of images look nearly the same, in {len(copies.groups):,} groups of up to "
+            f"{counted(len(copies.near), 'pair of images looks', 'pairs of images look')} nearly the same, in "
+            f"{counted(len(copies.groups), 'group', 'groups')} of up to "
             f"{len(copies.groups[0])}{differing}: there is less to learn from than the count says",
             {"pairs": len(copies.near), "groups": len(copies.groups), "label_changes": copies.label_changes},
         )

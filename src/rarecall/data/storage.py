@@ -29,6 +29,7 @@ NAME = "saved"
 KEY, DIGEST = b"rarecall", b"rarecall-sha256"
 SUFFIXES = (".parquet", ".csv")
 BLOCK = 1 << 16  # rows of a row group
+BUFFER, AT_ONCE = 1 << 20, 4096  # bytes and rows that are read at a time
 # NumPy's types that a column may have, and features; a text that was not saved by us may claim any other.
 COLUMN = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|U\d{1,8}|[Mm]8(\[\w+\])?)")
 TEXTS = "|O"  # Python's
@@ -257,7 +258,7 @@ def _read_parquet(path: Path) -> tuple[_About, dict[str, Any]]:
     import pyarrow as pa
     from pyarrow import parquet as pq
 
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with pq.ParquetFile(path, page_checksum_verification=True, buffer_size=BUFFER, pre_buffer=False) as file:
         metadata = file.schema_arrow.metadata
         if hashlib.sha256(metadata[KEY]).hexdigest().encode() != metadata.get(DIGEST):
             raise DataError(f"{path}: what was saved beside its columns is damaged: save it again")
@@ -266,30 +267,34 @@ def _read_parquet(path: Path) -> tuple[_About, dict[str, Any]]:
         _check_width(len(file.schema_arrow), about, path)
         _check_types(about, rows, path)
         labels = np.empty((rows, classes), np.int8)
+        features = None if about.features is None else _empty_features(about.features, rows)
         others, start = [], 0
-        for number in range(file.num_row_groups):
-            block = file.read_row_group(number)
+        for block in file.iter_batches(AT_ONCE, use_threads=False):
             of_class = [block.column(before + place).to_numpy() for place in range(classes)]
             np.stack(of_class, axis=1, out=labels[start : start + len(block)], casting="no")
-            others.append(block.select([*range(before), *range(before + classes, block.num_columns)]))
+            if features is not None:
+                own = features[start : start + len(block)]
+                own[...] = block.column(block.num_columns - 1).flatten().to_numpy().reshape(own.shape)
+            others.append(pa.table(block.columns[:before], names=block.schema.names[:before]))
             start += len(block)
+    if start < rows:
+        raise DataError(f"{path}: {start} rows where {rows} were saved: save it again")
     whole = pa.concat_tables(others).combine_chunks()
     _check_texts(whole, about, path)
-    values = [whole.column(place).to_numpy() for place in range(before)]
-    features = None
-    if about.features is not None:
-        kind, shape = about.features
-        flat = whole.column(before).combine_chunks().flatten().to_numpy()
-        features = flat.astype(kind).reshape(rows, *shape)
+    split, *columns = (whole.column(place).to_numpy() for place in range(1, before))
     return about, {
         "items": whole.column(0).to_pylist(),
         "labels": labels,
-        "split": values[1].astype(about.split),
+        "split": split.astype(about.split),
         "columns": {
-            name: column.astype(kind) for (name, kind), column in zip(about.columns.items(), values[2:], strict=True)
+            name: column.astype(kind) for (name, kind), column in zip(about.columns.items(), columns, strict=True)
         },
         "features": features,
     }
+
+
+def _empty_features(kind: tuple[str, list[int]], rows: int) -> np.ndarray:
+    return np.empty((rows, *kind[1]), kind[0])
 
 
 def _check_texts(whole: "pa.Table", about: _About, path: Path) -> None:

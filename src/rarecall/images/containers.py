@@ -23,7 +23,6 @@ from PIL import Image
 
 Box = tuple[int, int, int, int]
 ARCHIVES = (".zip", ".tar")
-TABLES = (".arrow", ".parquet")
 LARGEST_MEMBER = 1 << 29  # bytes; a member that claims more is no image
 MOST_PACKED, SMALL = 1000, 1 << 26  # what unpacks to so many times its size is a bomb, unless it stays small, in bytes
 LARGEST_GROUP = 1 << 31  # bytes of one column in a group of rows of a Parquet file, which is decoded as a whole

@@ -2,9 +2,11 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -12,8 +14,12 @@ import polars as pl
 from rarecall.data.columns import ITEM_NAMES, SPLIT_NAMES, TAG_NAMES, find
 from rarecall.data.identities import looks_like_identity
 from rarecall.data.table import PART_NAMES, LabelTable
-from rarecall.errors import DataError, OptionError, listing, unknown_name
+from rarecall.errors import DataError, OptionError, counted, listing, unknown_name
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow import parquet as pq
 
 SEPARATORS = ("|", ";", ",")
 VALUES = {
@@ -24,6 +30,7 @@ VALUES = {
 CODES = {"unknown": UNKNOWN, "absent": ABSENT}
 LARGEST = 1 << 34  # labels that a table holds, a byte each
 MOST_CLASSES = 100_000  # that are known by their numbers alone: one larger number would make as many names
+BUFFER = 1 << 20  # bytes of a Parquet file that are read at a time
 LONGEST_SHOWN = 60  # characters of a value in a message
 LONGEST_FIXED = 256  # characters up to which all texts of a column may take the same room
 
@@ -141,10 +148,10 @@ def _item_notes(items: pl.Series) -> tuple[str, ...]:
     blank = int((items == "").sum())
     notes = []
     if len(repeated):
-        example = _shown(repeated[0])
-        notes.append(f"{len(repeated):,} images stand in more than one row, such as {example}: each row counts")
+        stand, example = counted(len(repeated), "image stands", "images stand"), _shown(repeated[0])
+        notes.append(f"{stand} in more than one row, such as {example}: each row counts")
     if blank:
-        notes.append(f"{blank:,} rows name no image")
+        notes.append(f"{counted(blank, 'row names', 'rows name')} no image")
     return tuple(notes)
 
 
@@ -346,19 +353,34 @@ def _code(option: str, word: str) -> int:
 def read_parquet(file: Path) -> pl.DataFrame:
     """The columns of a Parquet file.
 
+    Raises:
+        DataError: it is damaged.
+    """
+    with open_parquet(file) as parquet:
+        return as_frame(parquet.read())
+
+
+def as_frame(table: "pa.Table") -> pl.DataFrame:
+    """What Arrow has read, once it holds together."""
+    table.validate(full=True)
+    return pl.DataFrame(table)
+
+
+@contextmanager
+def open_parquet(file: Path) -> "Iterator[pq.ParquetFile]":
+    """A Parquet file, of which little more is in memory at a time than what is decoded.
+
     Arrow reads it: on damaged pages Polars ends with a panic, which is no exception.
 
     Raises:
-        DataError: it is damaged.
+        DataError: it is damaged, also where the block reads it.
     """
     import pyarrow as pa
     from pyarrow import parquet as pq
 
     try:
-        with pq.ParquetFile(file) as parquet:
-            table = parquet.read()
-            table.validate(full=True)
-        return pl.DataFrame(table)
-    except (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, TypeError) as error:
+        with pq.ParquetFile(file, buffer_size=BUFFER, pre_buffer=False) as parquet:
+            yield parquet
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, TypeError, MemoryError) as error:
         reason = (str(error).strip().splitlines() or ["damaged"])[0]
         raise DataError(f"{file}: not readable as Parquet: {reason}") from None

@@ -12,7 +12,7 @@ import msgspec
 
 from rarecall.data.csv_rows import rows_of
 from rarecall.data.formats import _matlab
-from rarecall.errors import DataError, listing
+from rarecall.errors import DataError, counted, listing
 from rarecall.images.containers import ARCHIVES, UnreadableItem, is_unsafe, members, read_member
 from rarecall.images.decoding import SUFFIXES
 
@@ -215,17 +215,21 @@ def count_notes(found: Mapping[str, int], published: Mapping[str, int]) -> tuple
     """A sentence on the counts that differ from the published ones, if any does.
 
     >>> count_notes({"train images": 90}, {"train images": 100})
-    ('not as published: 90 train images in place of 100 (10 missing)',)
+    ('not as published: 90 of 100 train images (10 missing)',)
     """
     differing = []
     for what, wanted in published.items():
         number = found.get(what, 0)
         if number != wanted:
             more = f"{wanted - number:,} missing" if number < wanted else f"{number - wanted:,} too many"
-            differing.append(f"{number:,} {what} in place of {wanted:,} ({more})")
+            differing.append(f"{number:,} of {wanted:,} {what} ({more})")
     return ("not as published: " + "; ".join(differing),) if differing else ()
 
 
-def left_out_note(names: list[str], why: str) -> tuple[str, ...]:
-    """A sentence on rows or files that are left out, if any is."""
-    return (f"{len(names):,} {why} ({listing(names, 3)})",) if names else ()
+def left_out_note(names: list[str], one: str, many: str, why: str) -> tuple[str, ...]:
+    """A sentence on rows or files that are left out, if any is.
+
+    >>> left_out_note(["a.jpg"], "image is", "images are", "in no part and left out")
+    ('1 image is in no part and left out (a.jpg)',)
+    """
+    return (f"{counted(len(names), one, many)} {why} ({listing(names, 3)})",) if names else ()

@@ -15,6 +15,7 @@ from rarecall.images.containers import with_region
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN, LabelMatrix
 
 CODES = {"unknown": UNKNOWN, "absent": ABSENT, "present": PRESENT}
+NO_PIXEL = "whose box has no pixel in the image"
 PARTS = ("train", "val", "test")
 Pixels = Annotated[float, Meta(ge=-1e6, le=1e6)]
 Box = tuple[Pixels, Pixels, Pixels, Pixels]
@@ -78,7 +79,7 @@ def regions(names: Sequence[str], boxes: np.ndarray) -> list[str]:
     return [with_region(name, box) for name, box in zip(names, whole, strict=True)]
 
 
-def keep(table: LabelTable, rows: np.ndarray, why: str) -> LabelTable:
+def keep(table: LabelTable, rows: np.ndarray, one: str, many: str, why: str) -> LabelTable:
     """The table without the rows that a mask leaves out, and a note on why; itself if there is none.
 
     Raises:
@@ -87,7 +88,7 @@ def keep(table: LabelTable, rows: np.ndarray, why: str) -> LabelTable:
     if rows.all():
         return table
     if not rows.any():
-        raise DataError(f"{table.source}: no row is left: all are {why}")
+        raise DataError(f"{table.source}: no row is left: all are {many} {why}")
     out = [table.items[row] for row in np.flatnonzero(~rows).tolist()]
-    notes = left_out_note(out, f"{why} left out")
-    return table.select(rows).derived(f"{why} left out", notes=(*table.notes, *notes))
+    notes = left_out_note(out, one, many, f"{why} left out")
+    return table.select(rows).derived(f"{many} {why} left out", notes=(*table.notes, *notes))

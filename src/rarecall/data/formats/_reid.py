@@ -17,7 +17,7 @@ from rarecall.data.formats import _matlab, _pedestrian
 from rarecall.data.formats._files import Files, count_notes, left_out_note
 from rarecall.data.formats._layout import choose
 from rarecall.data.table import LabelTable
-from rarecall.errors import DataError, listing
+from rarecall.errors import DataError, counted, listing
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN, LabelMatrix
 
 ROLES = {"bounding_box_train": "train", "query": "query", "bounding_box_test": "gallery"}
@@ -111,7 +111,9 @@ def read(layout: Layout, path: Path, labels: str, attribute_file: str | None, ju
     counts = _counts(images)
     is_junk = images.identity <= DISTRACTOR
     if junk == "leave-out":
-        notes += left_out_note(_names(images, is_junk), "junk and distractor images are left out: they show no person")
+        notes += left_out_note(
+            _names(images, is_junk), "image", "images", "of junk and distractors, of no person: left out"
+        )
         images, is_junk = images.select(~is_junk), np.zeros((~is_junk).sum(), bool)
     if labels == "identity":
         classes, matrix = _identity_labels(images, path)
@@ -152,7 +154,9 @@ def _find_images(layout: Layout, source: Files) -> tuple[_Images, tuple[str, ...
         camera=np.array([int(match[2]) for _, _, match in named]),
         role=np.array([role for _, role, _ in named]),
     )
-    return images, left_out_note(misnamed, "files that are not named as images of the data set are left out")
+    return images, left_out_note(
+        misnamed, "file is", "files are", "not named as the data set names its images: left out"
+    )
 
 
 def _names(images: _Images, rows: np.ndarray) -> list[str]:
@@ -265,11 +269,13 @@ def _attribute_labels(images: _Images, parts: Mapping[str, _Persons]) -> tuple[L
 
 
 def _attribute_notes(images: _Images, parts: Mapping[str, _Persons], kept: np.ndarray) -> tuple[str, ...]:
-    notes = left_out_note(_names(images, ~kept), "images of persons that the attribute file does not name are left out")
+    unnamed = "of persons that the attribute file does not name left out"
+    notes = left_out_note(_names(images, ~kept), "image", "images", unnamed)
     seen = set(images.identity.tolist())
     without = [f"{person:04d}" for one in parts.values() for person in one.identity.tolist() if person not in seen]
-    notes += left_out_note(without, "persons of the attribute file have no image here")
+    notes += left_out_note(without, "person", "persons", "of the attribute file without an image here")
     for part, persons in parts.items():
         for field, times in persons.missing_values.items():
-            notes += (f"{field} of {times:,} persons of the {part} part is 0 in the attribute file: unknown",)
+            persons_of_part = f"{counted(times, 'person', 'persons')} of the {part} part"
+            notes += (f"{field} of {persons_of_part} is 0 in the attribute file: unknown",)
     return notes

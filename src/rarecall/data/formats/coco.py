@@ -161,7 +161,7 @@ def read(
         notes=_counts(found, year, path.is_file() and len(files) == 1),
     )
     some = np.concatenate([np.isin(np.arange(len(one.ids)), one.rows) for one in found.values()])
-    return table if empty == "keep" else keep(table, some, "images without an object")
+    return table if empty == "keep" else keep(table, some, "image", "images", "without an object")
 
 
 def _counts(found: dict[str, Instances], year: str, single: bool) -> tuple[str, ...]:

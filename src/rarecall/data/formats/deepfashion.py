@@ -72,7 +72,7 @@ def read(path: Path, *, labels: str = "auto", crop: str = "none") -> LabelTable:
         columns=_categories(source, folder, images),
         notes=(
             *count_notes(found, PUBLISHED if kind == "coarse" else PUBLISHED_FINE),
-            *left_out_note(left_out, "images are in no part and left out"),
+            *left_out_note(left_out, "image is", "images are", "in no part and left out"),
         ),
     )
 

@@ -1,8 +1,9 @@
 """Precomputed features with labels: an .npz of arrays, or a Parquet file with an embedding column."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import polars as pl
@@ -12,10 +13,16 @@ from rarecall.data.formats import _columns
 from rarecall.data.table import PART_NAMES, LabelTable
 from rarecall.errors import DataError, OptionError, listing
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
 NAME = "features"
 FEATURE_NAMES = ("features", "embeddings", "embedding", "x")
 LABEL_NAMES = ("labels", "targets", "y")
 KINDS = "biufUmM"  # of the arrays that become columns
+AT_ONCE = 8192  # rows
+VECTORS = 512  # rows of Parquet that are decoded at a time; what Arrow takes for them it does not give back
 
 
 def recognises(path: Path) -> bool:
@@ -73,7 +80,8 @@ def read_features(path: Path) -> tuple[list[str], np.ndarray]:
         features = _numbers(_named(arrays, FEATURE_NAMES, path), path)
         return _listed(arrays, "items", [f"row {row}" for row in range(len(features))], path), features
     frame, vector = _frame(path)
-    return _items(frame, path), _numbers(_stack(frame[vector], path), path)
+    features = _vectors_of(path, vector)
+    return _items(frame, len(features), path), features
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -106,10 +114,7 @@ def _read_npz(path: Path) -> LabelTable:
     features, labels = (_named(arrays, names, path) for names in (FEATURE_NAMES, LABEL_NAMES))
     if features.ndim != 2 or labels.ndim != 2 or len(features) != len(labels):
         raise DataError(f"{path}: features {features.shape} and labels {labels.shape} must be (N, D) and (N, C)")
-    wrong = ~np.isin(labels, (-1, 0, 1))
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise DataError(f"{path}: labels[{row}, {column}] is {labels[row, column]}, not 1, 0 or -1")
+    _require_labels(labels, path)
     rows, classes = labels.shape
     names = _listed(arrays, "names", [f"class {place}" for place in range(classes)], path)
     items = _listed(arrays, "items", [f"row {row}" for row in range(rows)], path)
@@ -119,12 +124,20 @@ def _read_npz(path: Path) -> LabelTable:
     return LabelTable(
         items=items,
         names=names,
-        labels=labels.astype(np.int8),
+        labels=labels.astype(np.int8, copy=False),
         split=split,
         source=f"{NAME}:{path}",
         features=_numbers(features, path),
         columns=_further(arrays, rows),
     )
+
+
+def _require_labels(labels: np.ndarray, path: Path) -> None:
+    for start in range(0, len(labels), AT_ONCE):
+        wrong = np.argwhere(~np.isin(labels[start : start + AT_ONCE], (-1, 0, 1)))
+        if len(wrong):
+            row, column = start + wrong[0, 0], wrong[0, 1]
+            raise DataError(f"{path}: labels[{row}, {column}] is {labels[row, column]}, not 1, 0 or -1")
 
 
 def _further(arrays: dict[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
@@ -138,17 +151,32 @@ def _further(arrays: dict[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
 
 
 def _frame(path: Path) -> tuple[pl.DataFrame, str]:
-    """The table, and the name of its column of features."""
-    frame = _columns.read_parquet(path)
-    if frame.is_empty():
-        raise DataError(f"{path}: no rows: expected one row per item")
-    vectors = [name for name, kind in frame.schema.items() if _is_vector(name, kind)]
+    """The table without its features, and the name of their column."""
+    with _columns.open_parquet(path) as file:
+        schema = _columns.as_frame(file.schema_arrow.empty_table()).schema
+        if not file.metadata.num_rows:
+            raise DataError(f"{path}: no rows: expected one row per item")
+        vector = _vector(schema, path)
+        others = [name for name in schema if name != vector]
+        return _columns.as_frame(file.read(columns=others, use_threads=False)), vector
+
+
+def _vectors_of(path: Path, name: str) -> np.ndarray:
+    """The features, which are read last, so that nothing that is not needed any more lies beside them."""
+    with _columns.open_parquet(path) as file:
+        features = _stack(file, name, path)
+    return _numbers(features, path)
+
+
+def _vector(schema: Mapping[str, pl.DataType], path: Path) -> str:
+    """The name of the column of features."""
+    vectors = [name for name, kind in schema.items() if _is_vector(name, kind)]
     vector = find(vectors, FEATURE_NAMES) or (vectors[0] if len(vectors) == 1 else None)
     if vector is None:
         found = f"the list columns {listing(vectors)}" if vectors else "no list column of numbers"
         hint = "name one of them 'embedding'" if vectors else "store each row's features as a list of floats"
         raise DataError(f"{path}: {found}: {hint}")
-    return frame, vector
+    return vector
 
 
 def _read_parquet(path: Path, options: _columns.Options) -> LabelTable:
@@ -156,7 +184,7 @@ def _read_parquet(path: Path, options: _columns.Options) -> LabelTable:
     beside = _columns.left_out(options, frame.columns, str(path))
     columns = [name for name in frame.columns if name not in beside]
     items, split = find(columns, ITEM_NAMES), find(columns, SPLIT_NAMES)
-    rest = [name for name in columns if name not in (vector, items, split)]
+    rest = [name for name in columns if name not in (items, split)]
     if not rest:
         raise DataError(f"{path}: no class column beside {vector!r}: add one column per class, or one of tags")
     tags = _columns.find_tags(frame, rest, str(path))
@@ -165,38 +193,66 @@ def _read_parquet(path: Path, options: _columns.Options) -> LabelTable:
         beside += [name for name in rest if name != tags]
     else:
         names, labels = rest, _columns.class_columns(frame, rest, options.blank, str(path), 1)
-    return LabelTable(
-        items=_items(frame.select(columns), path),
+    table = LabelTable(
+        items=_items(frame.select(columns), len(labels), path),
         names=names,
         labels=labels,
         split=_columns.parts(frame, split, str(path), 1),
         source=f"{NAME}:{path}",
-        features=_numbers(_stack(frame[vector], path), path),
         columns=_columns.further(frame, beside),
         group=_columns.group_of(options),
     )
+    del frame
+    return replace(table, features=_vectors_of(path, vector))
 
 
-def _items(frame: pl.DataFrame, path: Path) -> list[str]:
+def _items(frame: pl.DataFrame, rows: int, path: Path) -> list[str]:
     """What each row is called: what the column of items says, or its number."""
-    numbers = pl.Series([f"row {row + 1}" for row in range(len(frame))])
     named = find(frame.columns, ITEM_NAMES)
     if named is None:
-        return numbers.to_list()
-    return _columns.texts(frame[named], str(path), "names of items: store texts").fill_null(numbers).to_list()
+        return [f"row {row + 1}" for row in range(rows)]
+    names = _columns.texts(frame[named], str(path), "names of items: store texts").to_list()
+    return [f"row {row + 1}" if name is None else name for row, name in enumerate(names)]
 
 
-def _stack(column: pl.Series, path: Path) -> np.ndarray:
-    widths = column.arr.len() if isinstance(column.dtype, pl.Array) else column.list.len()
-    wanted = widths.drop_nulls().mode()[0] if widths.drop_nulls().len() else 0
-    differing = (widths != wanted).fill_null(True)
-    if differing.any():
-        row = int(differing.arg_max() or 0)
-        raise DataError(
-            f'{path} row {row + 1}, column "{column.name}": {widths[row] or 0} numbers '
-            f"where the other rows have {wanted}"
-        )
-    return np.asarray(column.explode().to_numpy(), dtype=np.float32).reshape(len(column), -1)
+def _stack(file: "pq.ParquetFile", name: str, path: Path) -> np.ndarray:
+    """A column of vectors as one matrix (N, D), into which some rows after the other are decoded."""
+    rows, filled = file.metadata.num_rows, 0
+    features: np.ndarray | None = None
+    for vectors in _vectors(file, name):
+        widths = _widths(vectors)
+        if features is None:
+            features = np.empty((rows, int(widths[0])), np.float32)
+        if (widths != features.shape[1]).any():
+            _refuse_widths(file, name, path)
+        own = features[filled : filled + len(vectors)]
+        with np.errstate(over="ignore"):  # what is too large for 32 bits is found with what is no number
+            own[...] = vectors.flatten().to_numpy(zero_copy_only=False).reshape(own.shape)
+        filled += len(vectors)
+    if features is not None and not features.shape[1]:
+        raise DataError(f'{path}: column "{name}" holds no numbers')
+    if features is None or filled < rows:
+        raise DataError(f"{path}: {filled} rows where it says {rows}: damaged: save it again")
+    return features
+
+
+def _vectors(file: "pq.ParquetFile", name: str) -> "Iterator[pa.Array]":
+    for batch in file.iter_batches(VECTORS, columns=[name], use_threads=False):
+        batch.validate(full=True)
+        yield batch.column(0)
+
+
+def _widths(vectors: "pa.Array") -> np.ndarray:
+    """How many numbers each row has; a missing one has none."""
+    return np.asarray(vectors.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
+
+
+def _refuse_widths(file: "pq.ParquetFile", name: str, path: Path) -> NoReturn:
+    """Name the first row that has not as many numbers as most have."""
+    widths = np.concatenate([_widths(vectors) for vectors in _vectors(file, name)])
+    wanted = int(np.bincount(widths).argmax())
+    row = int((widths != wanted).argmax())
+    raise DataError(f'{path} row {row + 1}, column "{name}": {widths[row]} numbers where the other rows have {wanted}')
 
 
 def _is_vector(name: str, kind: pl.DataType) -> bool:
@@ -211,11 +267,13 @@ def _numbers(features: np.ndarray, path: Path) -> np.ndarray:
     if features.dtype.kind not in "iuf" or not features.ndim:
         raise DataError(f"{path}: features are {features.dtype} {features.shape}, not a row of numbers for each item")
     with np.errstate(over="ignore"):  # what is too large for 32 bits is found below
-        numbers = features.astype(np.float32)
-    bad = ~np.isfinite(numbers)
-    if bad.any():
-        place = tuple(np.argwhere(bad)[0].tolist())
-        raise DataError(f"{path}: feature {list(place)} is {features[place]}: fill it before use")
+        numbers = features.astype(np.float32, copy=False)
+    for start in range(0, len(numbers), AT_ONCE):
+        bad = ~np.isfinite(numbers[start : start + AT_ONCE])
+        if bad.any():
+            row, *place = np.argwhere(bad)[0].tolist()
+            value = features[(start + row, *place)]
+            raise DataError(f"{path}: feature {[start + row, *place]} is {value}: fill it before use")
     return numbers
 
 

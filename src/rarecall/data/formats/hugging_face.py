@@ -79,6 +79,7 @@ def read(
     features = _features(path, shards[0])
     column = _image_column(features, image, path)
     kept = [shard for shard in shards if shard.part is not None]
+    partless = [shard.name for shard in shards if shard.part is None]
     if not kept:
         raise DataError(f"{path}: parts {listing(one.name for one in shards)} are none of train, val and test")
     chosen = _label_columns(features, labels, column, path)
@@ -95,8 +96,8 @@ def read(
         source=f"{NAME}:{path}",
         root=path if path.is_dir() else path.parent,
         notes=(
-            *left_out_note([one.name for one in shards if one.part is None], "files are of no train, val or test part"),
-            *left_out_note(items[~embedded].tolist(), "rows hold no image and are left out"),
+            *left_out_note(partless, "file is", "files are", "of no train, val or test part"),
+            *left_out_note(items[~embedded].tolist(), "row holds", "rows hold", "no image: left out"),
         ),
     )
 

@@ -64,7 +64,9 @@ def _unwrapped(source: Files) -> Files:
 def _nested_note(found: list[tuple[list[str], str]], depth: int) -> tuple[str, ...]:
     """A sentence on classes whose images lie in folders of their own, which may have been meant as the classes."""
     nested = sorted({parts[depth] for parts, _ in found if len(parts) > depth + 2})
-    return left_out_note(nested, "classes hold their images in further folders, which are no classes of their own")
+    return left_out_note(
+        nested, "class holds", "classes hold", "images in further folders, which are no classes of their own"
+    )
 
 
 def _first_parts(files: list[str]) -> list[str]:

@@ -29,9 +29,6 @@ from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError, RarecallError, unknown_name
 
 NAME = "merge"
-HOME = ""
-LICENCE = "that of each source"
-PUBLISHED: dict[str, int] = {}
 FILE = "merge.toml"
 _being_read: ContextVar[tuple[Path, ...]] = ContextVar("being_read", default=())
 

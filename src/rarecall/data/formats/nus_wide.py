@@ -11,7 +11,7 @@ import numpy as np
 from rarecall.data.formats import _layout
 from rarecall.data.formats._files import Files, count_notes, left_out_note
 from rarecall.data.table import LabelTable
-from rarecall.errors import DataError, listing
+from rarecall.errors import DataError, counted
 from rarecall.labels import PRESENT, UNKNOWN, LabelMatrix
 
 NAME = "nus-wide"
@@ -52,7 +52,7 @@ def read(path: Path, *, empty: str = "keep") -> LabelTable:
     rows, labels = _without_copies(names, labels, split, notes)
     if empty == "drop":
         some = (labels[rows] == PRESENT).any(1)
-        notes.append(f"{int((~some).sum()):,} images without any concept are left out, as asked")
+        notes.append(f"{counted(int((~some).sum()), 'image', 'images')} without any concept left out, as asked")
         rows = rows[some]
     folder = source.first(IMAGE_FOLDERS) or IMAGE_FOLDERS[0]
     return LabelTable(
@@ -100,7 +100,8 @@ def _everything(
         return names, labels, np.full(len(names), "train")
     part_of = {**dict.fromkeys(train, "train"), **dict.fromkeys(test, "test")}
     listed = np.array([name in part_of for name in names], bool)
-    notes += left_out_note([name for name in names if name not in part_of], "images are in neither part and left out")
+    unlisted = [name for name in names if name not in part_of]
+    notes += left_out_note(unlisted, "image is", "images are", "in neither part and left out")
     kept = [name for name in names if name in part_of]
     return kept, labels[listed], np.array([part_of[name] for name in kept])
 
@@ -158,7 +159,7 @@ def _without_copies(
         labels[kept, differing] = UNKNOWN
         conflicts |= {name} if differing.any() else set()
     copies = [name for name, number in times.items() if number > 1]
-    notes.append(f"{len(copies):,} images are listed more than once and read once ({listing(copies, 3)})")
+    notes += left_out_note(copies, "image is", "images are", "listed more than once and read once")
     if conflicts:
         notes.append(f"{len(conflicts):,} of them with labels that disagree, which are read as unknown")
     kept_rows = [row for row, name in enumerate(names) if first.get(name, row) == row]

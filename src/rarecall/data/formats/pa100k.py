@@ -52,7 +52,10 @@ def read(path: Path) -> LabelTable:
         split=np.repeat(PARTS, [len(images[part]) for part in PARTS]),
         source=f"{NAME}:{path}",
         root=root,
-        notes=count_notes(found, PUBLISHED) + left_out_note(repeated, "images stand in more than one row"),
+        notes=(
+            *count_notes(found, PUBLISHED),
+            *left_out_note(repeated, "image stands", "images stand", "in more than one row"),
+        ),
     )
 
 

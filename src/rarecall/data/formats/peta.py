@@ -259,7 +259,7 @@ def _read_folders(source: Files, path: Path) -> _Found:
             used.add(person)
             names.append(name)
             labels.append(persons.labels[person])
-        notes += odd + left_out_note(sorted(set(persons.labels) - used), f"rows of {file} have no image")
+        notes += odd + left_out_note(sorted(set(persons.labels) - used), "row", "rows", f"of {file} without an image")
     if not names:
         raise DataError(f"{path}: no image beside its {LABEL_FILE} files that they name")
     subsets = [PurePosixPath(name).parts[-3] for name in names]
@@ -271,7 +271,7 @@ def _read_folders(source: Files, path: Path) -> _Found:
         attributes=list(ATTRIBUTES),
         labels=np.stack(labels),
         columns={"identity": np.array(persons_of), "subset": np.array(subsets)},
-        notes=notes + left_out_note(without_row, f"images without a row in {LABEL_FILE} are left out"),
+        notes=notes + left_out_note(without_row, "image", "images", f"without a row in {LABEL_FILE} left out"),
     )
 
 
@@ -325,9 +325,9 @@ def _read_persons(source: Files, file: str) -> tuple[_Persons, tuple[str, ...]]:
             row = np.where(labels[key] == row, row, np.int8(UNKNOWN))
         labels[key] = row
     return _Persons(labels), (
-        *left_out_note(bare, f"lines of {file} name no attribute and are left out"),
-        *left_out_note(sorted(unknown), f"names in {file} are no attributes of PETA and are passed over"),
-        *left_out_note(twice, f"persons have rows in {file} that differ: unknown where they do"),
+        *left_out_note(bare, "line", "lines", f"of {file} without an attribute left out"),
+        *left_out_note(sorted(unknown), "name", "names", f"in {file} of no attribute of PETA passed over"),
+        *left_out_note(twice, "person has", "persons have", f"rows in {file} that differ: unknown where they do"),
     )
 
 
@@ -366,7 +366,7 @@ def _parts(
         assert split_file is not None
         parts, notes = _listed_parts(Path(split_file).expanduser(), found)
     unlisted = [found.names[row] for row in np.flatnonzero(parts == "").tolist()]
-    return parts, notes + left_out_note(unlisted, "images are in no part and are left out")
+    return parts, notes + left_out_note(unlisted, "image is", "images are", "in no part and left out")
 
 
 def _identity_part(person: str, seed: int) -> str:
@@ -391,7 +391,8 @@ def _listed_parts(file: Path, found: _Found) -> tuple[np.ndarray, tuple[str, ...
         places[part] = np.array([row for row in rows if row is not None], np.int64)
     if not any(len(rows) for rows in places.values()):
         raise DataError(f"{file}: none of its {len(missing):,} images is here: name them as in {found.names[0]}")
-    return _dealt(places, len(found.names), str(file)), left_out_note(missing, f"images of {file.name} are not here")
+    notes = left_out_note(missing, "image", "images", f"of {file.name} not here")
+    return _dealt(places, len(found.names), str(file)), notes
 
 
 def _tail(name: str, components: int) -> str:

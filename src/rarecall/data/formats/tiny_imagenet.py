@@ -11,7 +11,7 @@ import numpy as np
 from rarecall.data.formats import _layout
 from rarecall.data.formats._files import Files, count_notes
 from rarecall.data.table import LabelTable
-from rarecall.errors import DataError
+from rarecall.errors import DataError, counted
 
 NAME = "tiny-imagenet"
 HOME = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -47,7 +47,7 @@ def read(path: Path, *, names: str = "words", val: str = "val") -> LabelTable:
     of_image = _layout.class_numbers([number for _, number in images], numbers, source.where("wnids.txt"))
     found = {"train images": len(train), "val images": len(held_out), "classes": len(numbers)}
     unlabelled = len(source.files("test"))
-    left_out = f"{unlabelled:,} test images have no labels and are left out"
+    left_out = f"{counted(unlabelled, 'test image has', 'test images have')} no labels: left out"
     return LabelTable(
         items=[source.item(name) for name, _ in images],
         names=_class_names(source, numbers) if names == "words" else numbers,

@@ -194,7 +194,8 @@ def _named(classes: Sequence[str], number: int) -> str:
 def _notes(path: Path, known: Known) -> tuple[str, ...]:
     notes = () if known.parts else (f"{known.folder} has no published split here: every image is taken as train",)
     folder = _parent(path, known) / known.folder / known.marker / "BACKGROUND_Google"
-    return (*notes, *left_out_note([folder.name] if folder.is_dir() else [], "category is no class and is left out"))
+    found = [folder.name] if folder.is_dir() else []
+    return (*notes, *left_out_note(found, "category is", "categories are", "no class and left out"))
 
 
 _CLASSES: dict[str, Callable[[Any], tuple[list[str], Pairs]]] = {

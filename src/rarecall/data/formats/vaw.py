@@ -12,9 +12,9 @@ from msgspec import Meta, Struct
 
 from rarecall.data.formats._files import Files, count_notes
 from rarecall.data.formats._layout import choose
-from rarecall.data.formats._objects import Box, given_folder, has_area, keep, regions, repeated
+from rarecall.data.formats._objects import NO_PIXEL, Box, given_folder, has_area, keep, regions, repeated
 from rarecall.data.table import LabelTable
-from rarecall.errors import DataError, listing
+from rarecall.errors import DataError, counted, listing
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN, LabelMatrix
 
 NAME = "vaw"
@@ -82,15 +82,15 @@ def read(path: Path, *, images: str | None = None, no_area: str = "leave-out") -
         columns={"object": np.array([one.object_name for one in objects])},
         notes=(*count_notes(counted, PUBLISHED), *_said(disputed, unlabelled)),
     )
-    return table if no_area == "whole" else keep(table, sound, "objects whose box has no pixel in the image")
+    return table if no_area == "whole" else keep(table, sound, "object", "objects", NO_PIXEL)
 
 
 def _said(disputed: int, unlabelled: int) -> tuple[str, ...]:
     notes = []
     if disputed:
-        notes.append(f"{disputed:,} labels are positive and negative at once: read as unknown")
+        notes.append(f"{counted(disputed, 'label is', 'labels are')} positive and negative at once: read as unknown")
     if unlabelled:
-        notes.append(f"{unlabelled:,} objects have no known label")
+        notes.append(f"{counted(unlabelled, 'object has', 'objects have')} no known label")
     return tuple(notes)
 
 

@@ -72,7 +72,7 @@ def read(path: Path) -> LabelTable:
         notes=(
             *count_notes(counts, PUBLISHED),
             *notes,
-            *left_out_note(unlisted, "images list no attribute, not even a0_safe: all are read as absent"),
+            *left_out_note(unlisted, "image lists", "images list", "no attribute, not even a0_safe: all absent"),
         ),
     )
 

@@ -127,7 +127,7 @@ def _annotated(source: Files, lists: dict[str, list[str]]) -> tuple[dict[str, li
     """The parts that have annotations: those of the test part of 2012 are not published."""
     files = set(source.files("Annotations", (".xml",)))
     if "test" in lists and not any(_xml(name) in files for name in lists["test"]):
-        notes = left_out_note(lists["test"], "test images without published annotations are left out")
+        notes = left_out_note(lists["test"], "test image", "test images", "without published annotations left out")
         return {part: ids for part, ids in lists.items() if part != "test"}, notes
     return lists, ()
 

@@ -90,6 +90,8 @@ def read(
     found = [_labels(sample, kind, field, coding) for sample in complete]
     if coding == "auto" and kind == "json":
         _require_indices(found, path)
+    alone = [one.key for one in samples if not one.image()]
+    unlabelled = [one.key for one in samples if one.image() and kind not in one.files]
     names, matrix = _matrix(found, CODES[unlisted], _class_names(root), str(path))
     return LabelTable(
         items=[f"{sample.shard.relative_to(root).as_posix()}/{sample.image()}" for sample in complete],
@@ -100,11 +102,8 @@ def read(
         root=root,
         columns={"key": np.array([sample.key for sample in complete])},
         notes=(
-            *left_out_note([one.key for one in samples if not one.image()], "samples have no image and are left out"),
-            *left_out_note(
-                [one.key for one in samples if one.image() and kind not in one.files],
-                f"images have no .{kind} and are left out",
-            ),
+            *left_out_note(alone, "sample has", "samples have", "no image: left out"),
+            *left_out_note(unlabelled, "image has", "images have", f"no .{kind}: left out"),
         ),
     )
 

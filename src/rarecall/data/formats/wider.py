@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from rarecall.data.formats._files import Files, count_notes
 from rarecall.data.formats._layout import choose
-from rarecall.data.formats._objects import PARTS, Box, has_area, keep, regions
+from rarecall.data.formats._objects import NO_PIXEL, PARTS, Box, has_area, keep, regions
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN
@@ -82,7 +82,7 @@ def read(path: Path, *, no_area: str = "leave-out", val: str = "val") -> LabelTa
         columns={"scene": np.array([_scene(image.file_name) for image, _, _ in people])},
         notes=_counts(images, parts, len(people), len(names)),
     )
-    return table if no_area == "whole" else keep(table, sound, "people whose box has no pixel in the image")
+    return table if no_area == "whole" else keep(table, sound, "person", "people", NO_PIXEL)
 
 
 def _documents(source: Files) -> dict[str, _Document]:
