@@ -257,7 +257,7 @@ def test_unreadable_images_are_left_out_and_named(photos: Path, backbone: Backbo
     (photos / "03.jpg").unlink()
     (photos / "05.jpg").write_bytes(b"no image")
     table = data.load(str(photos / "tags.csv"))
-    kept, notes = features.extract(table, backbone)
+    _, kept, notes = features.extract(table, backbone)
     assert len(kept) == 38
     assert "03.jpg" not in kept.items
     assert "2 of 40 images are missing or unreadable (03.jpg, 05.jpg; the first: no such file)" in notes[0]
@@ -281,12 +281,12 @@ def test_features_come_from_the_cache_until_an_image_changes(
     monkeypatch.setattr(
         Backbone, "features", lambda self, images: computed.append(len(images)) or compute(self, images)
     )
-    first, _ = features.extract(table, backbone)
-    again, _ = features.extract(table, backbone)
+    _, first, _ = features.extract(table, backbone)
+    _, again, _ = features.extract(table, backbone)
     assert computed == [40]
     assert np.array_equal(first.features, again.features)
     write_image(photos / "00.jpg", 1, 1)
-    changed, _ = features.extract(table, backbone)
+    _, changed, _ = features.extract(table, backbone)
     assert computed == [40, 40]
     assert not np.array_equal(first.features[0], changed.features[0])  # type: ignore[index]
     np.testing.assert_allclose(first.features[1:], changed.features[1:], atol=1e-5)  # type: ignore[index]
@@ -294,10 +294,10 @@ def test_features_come_from_the_cache_until_an_image_changes(
 
 def test_a_damaged_cache_file_is_computed_again(photos: Path, backbone: Backbone) -> None:
     table = data.load(str(photos / "tags.csv"))
-    first, _ = features.extract(table, backbone)
+    _, first, _ = features.extract(table, backbone)
     (file,) = (features.cache_folder() / "features").iterdir()
     file.write_bytes(file.read_bytes()[:100])
-    again, _ = features.extract(table, backbone)
+    _, again, _ = features.extract(table, backbone)
     assert np.array_equal(first.features, again.features)
 
 
@@ -309,10 +309,10 @@ def test_an_image_that_could_not_be_read_once_is_tried_again(
         failing.setattr(
             features, "read_image", lambda path, size: "disk" if path.item == "00.jpg" else read_image(path, size)
         )
-        kept, notes = features.extract(table, backbone)
+        _, kept, notes = features.extract(table, backbone)
         assert len(kept) == 39
         assert "the first: disk" in notes[0]
-    whole, notes = features.extract(table, backbone)
+    _, whole, notes = features.extract(table, backbone)
     assert (len(whole), notes) == (40, [])
 
 
@@ -380,7 +380,7 @@ def test_the_real_weights_are_read_as_their_card_says(weights_folder: Path, data
     assert loaded.description["mean"] == [0.5, 0.5, 0.5]
     with warnings.catch_warnings():
         table = data.load(str(data_folder / "pa100k")).select(np.arange(8))
-        found, notes = features.extract(table, loaded)
+        _, found, notes = features.extract(table, loaded)
     assert not notes
     assert found.features is not None
     assert found.features.shape == (8, 1280)

@@ -65,11 +65,11 @@ def test_a_small_split_that_every_machine_gives() -> None:
     table = LabelTable(list("uvwxyz"), ["a", "b"], labels, np.full(6, "train"))
     assert data.split(table, {"train": 0.5, "test": 0.5}).split.tolist() == [
         "test",
+        "test",
         "train",
         "test",
         "train",
         "train",
-        "test",
     ]
 
 

@@ -17,7 +17,7 @@ def long_tail(items, classes, seed=0, together=0.0):
 
 
 def parts_of(present, shares, seed=0):
-    return stratified_parts(present, shares, np.random.default_rng(seed).permutation(len(present)))
+    return stratified_parts(present, shares, seed)
 
 
 def excess(present, part, shares):
@@ -28,11 +28,10 @@ def excess(present, part, shares):
 
 @pytest.mark.parametrize("shares", SHARES, ids=str)
 @pytest.mark.parametrize("together", [0.0, 0.9])
-def test_the_rarest_class_and_the_items_are_dealt_out_evenly_and_the_others_nearly(shares, together):
+def test_the_rarest_class_is_dealt_out_evenly_and_the_others_nearly(shares, together):
     present = long_tail(300, 10, together=together)
     beyond = np.abs(excess(present, parts_of(present, shares), shares))
     assert beyond[:, present.sum(0).argmin()].max() <= 1
-    assert beyond[:, -1].max() <= 1
     assert (beyond <= 1 + 0.1 * np.append(present.sum(0), len(present))).all()
 
 
@@ -52,14 +51,8 @@ def test_every_item_has_one_part_and_no_part_is_empty():
         assert sorted(set(part.tolist())) == list(range(parts))
 
 
-def test_another_order_gives_other_parts():
-    present, order = long_tail(100, 5), np.arange(100)
-    forwards, backwards = (stratified_parts(present, [0.5, 0.5], one) for one in (order, order[::-1]))
-    assert not np.array_equal(forwards, backwards)
-
-
-def test_the_items_may_stand_in_any_order():
-    present, order = long_tail(100, 5), np.random.default_rng(1).permutation(100)
-    moved = np.random.default_rng(2).permutation(100)
-    again = stratified_parts(present[moved], [0.3, 0.7], np.argsort(moved)[order])
-    assert np.array_equal(again, stratified_parts(present, [0.3, 0.7], order)[moved])
+def test_the_same_seed_gives_the_same_parts_and_another_does_not():
+    present = long_tail(100, 5)
+    first, again, other = (stratified_parts(present, [0.5, 0.5], seed) for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)

@@ -6,7 +6,7 @@ from beartype import beartype
 from jaxtyping import TypeCheckError, jaxtyped
 
 from rarecall import losses, metrics
-from tests.test_losses import needed
+from tests.loss_cases import needed
 
 LOSSES = [getattr(losses, name.replace("-", "_")) for name in losses.names()]
 RANKING = [metrics.average_precision, metrics.mean_average_precision]

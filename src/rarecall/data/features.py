@@ -41,7 +41,7 @@ def cache_folder() -> Path:
 def extract(
     table: LabelTable,
     backbone: Backbone,
-    listener: Listener,
+    listener: Listener | None = None,
     *,
     strict: bool = False,
 ) -> tuple[LabelTable, LabelTable, list[str]]:
@@ -71,7 +71,7 @@ def extract(
             computed, unreadable = _block(block, backbone)
         blocks.append(computed)
         reasons |= {start + row: reason for row, reason in unreadable.items()}
-        listener.progress("features", min(start + BLOCK, len(paths)), len(paths))
+        (listener or Listener()).progress("features", min(start + BLOCK, len(paths)), len(paths))
     notes = _left_out(table, reasons, strict)
     readable = np.ones(len(table), bool)
     readable[list(reasons)] = False

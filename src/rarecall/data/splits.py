@@ -8,6 +8,7 @@ import numpy as np
 from rarecall.data.table import PARTS, LabelTable
 from rarecall.errors import DataError, OptionError, unknown_name
 from rarecall.labels import PRESENT, UNKNOWN, LabelMatrix
+from rarecall.stratification import stratified_parts
 
 HELD_OUT = 0.2
 SPLIT_SEED = 0
@@ -85,16 +86,12 @@ def stratified(labels: LabelMatrix, fraction: float, seed: int) -> np.ndarray:
     class with fewer than five positives stay out of the part: one or two of them could measure nothing
     there, and training cannot spare them. Where too few other rows are left, all rows take part.
     """
-    from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
-
     present = labels == PRESENT
     scarce = present[:, present.sum(0) < SCARCE].any(1)
     wanted = round(fraction * len(labels))
     rows = np.flatnonzero(~scarce) if (~scarce).sum() >= 2 * wanted else np.arange(len(labels))
-    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=wanted / len(rows), random_state=seed)
-    kinds = present[rows] if present.shape[1] > 1 else np.stack([present[rows, 0], ~present[rows, 0]], 1)
-    _, part = next(splitter.split(np.zeros((len(rows), 1)), kinds.astype(int)))
-    return np.sort(rows[part])
+    parts = stratified_parts(present[rows], [1 - wanted / len(rows), wanted / len(rows)], seed)
+    return rows[parts == 1]
 
 
 def split(table: LabelTable, shares: Mapping[str, float], seed: int = 0, group: str | None = None) -> LabelTable:
@@ -180,7 +177,6 @@ def _told(table: LabelTable, group: str | None) -> str:
 
 def _deal(table: LabelTable, shares: np.ndarray, seed: int, group: str | None) -> np.ndarray:
     """The number of the part of each row."""
-    from iterstrat.ml_stratifiers import IterativeStratification
     from scipy.sparse import csr_array
 
     groups = table.groups(group)
@@ -190,8 +186,7 @@ def _deal(table: LabelTable, shares: np.ndarray, seed: int, group: str | None) -
         member = csr_array((np.ones(len(groups), np.int64), (groups, np.arange(len(groups)))))
         positives = (member @ csr_array(present)).toarray()
         return np.asarray(_deal_groups(positives, sizes, shares, seed)[groups])
-    # Legacy random states are frozen: they draw the same in every version of NumPy.
-    return np.asarray(IterativeStratification(present, shares.copy(), np.random.RandomState(seed)))
+    return stratified_parts(present, shares.tolist(), seed)
 
 
 def _deal_groups(positives: np.ndarray, sizes: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:

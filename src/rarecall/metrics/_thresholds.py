@@ -292,5 +292,4 @@ def _macro_f1(counts: Iterable[ConfusionCounts]) -> float:
 
 def _folds(targets: Tensor, folds: int, seed: int) -> Tensor:
     """(N,), the fold of each item, in a random order within what stratification asks for."""
-    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed)).numpy()
-    return torch.from_numpy(stratified_parts((targets > 0).cpu().numpy(), [1 / folds] * folds, order))
+    return torch.from_numpy(stratified_parts((targets > 0).cpu().numpy(), [1 / folds] * folds, seed))
