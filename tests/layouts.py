@@ -10,10 +10,13 @@ import polars as pl
 import pytest
 
 from rarecall import data
+from tests import published
 from tests import test_formats as tables
+from tests import test_formats_attributes as attributes
+from tests import test_formats_classes as classes
 from tests import test_formats_concepts as concepts
-from tests import test_formats_objects as objects
 from tests import test_formats_pedestrian as pedestrians
+from tests import test_formats_shards as shards
 from tests.damage import Writer
 from tests.files import write_image, write_table
 
@@ -53,25 +56,25 @@ def _mulan(folder: Path) -> Path:
 
 
 def _voc(folder: Path) -> Path:
-    return objects.write_voc(folder / "VOCdevkit/VOC2007", objects.OBJECTS, objects.LISTS_2007)
+    return published.write_voc(folder / "VOCdevkit/VOC2007", published.OBJECTS, published.LISTS_2007)
 
 
 def _voc_lt(folder: Path) -> Path:
     later = {"2008_000002": [("tvmonitor", 0)], "2009_000001": [("cat", 1), ("sofa", 0)]}
     devkit = _voc(folder).parent
-    objects.write_voc(devkit / "VOC2012", later, {"train": list(later)})
-    objects.write(devkit / "longtail2012/img_id.txt", "2009_000001\n2008_000002\n")
+    published.write_voc(devkit / "VOC2012", later, {"train": list(later)})
+    published.write(devkit / "longtail2012/img_id.txt", "2009_000001\n2008_000002\n")
     return devkit
 
 
 def _coco(folder: Path) -> Path:
-    objects.write(folder / "annotations/instances_train2017.json", objects.TRAIN)
-    objects.write(folder / "annotations/instances_val2017.json", objects.VAL)
+    published.write(folder / "annotations/instances_train2017.json", published.TRAIN)
+    published.write(folder / "annotations/instances_val2017.json", published.VAL)
     return folder
 
 
 def _coco_lt(folder: Path) -> Made:
-    ids = objects.write(_coco(folder) / "img_id.pkl", pickle.dumps([9, 30], protocol=2))
+    ids = published.write(_coco(folder) / "img_id.pkl", pickle.dumps([9, 30], protocol=2))
     return f"coco-lt:{folder}", {"ids": str(ids)}
 
 
@@ -83,24 +86,26 @@ def _folder(folder: Path) -> Path:
 
 
 def _shards(folder: Path) -> Path:
-    files = [("a/1.jpg", concepts.png(1)), ("a/1.json", concepts.as_json({"labels": ["owl", "cat"]}))]
-    return concepts.shard(folder / "train-000.tar", [*files, ("b.png", concepts.png(2)), ("b.json", b'{"labels": []}')])
+    files = [("a/1.jpg", published.png(1)), ("a/1.json", published.as_json({"labels": ["owl", "cat"]}))]
+    return published.shard(
+        folder / "train-000.tar", [*files, ("b.png", published.png(2)), ("b.json", b'{"labels": []}')]
+    )
 
 
 def _hugging_face(folder: Path) -> Path:
     datasets = pytest.importorskip("datasets")
     datasets.disable_progress_bars()
-    concepts.hugging_face().save_to_disk(folder)
+    shards.hugging_face().save_to_disk(folder)
     return folder
 
 
 def _pets(folder: Path) -> Path:
-    concepts.pets(folder)
+    classes.pets(folder)
     return folder
 
 
 def _cars(folder: Path) -> Path:
-    concepts.cars(folder)
+    classes.cars(folder)
     return folder
 
 
@@ -154,15 +159,15 @@ WRITERS: dict[str, Writer] = {
     "voc-lt": _of("voc-lt", _voc_lt),
     "coco": _of("coco", _coco),
     "coco-lt": _coco_lt,
-    "wider": _of("wider", lambda folder: objects.write_wider(folder, "")),
-    "vaw": _of("vaw", objects.write_vaw),
-    "vispr": _of("vispr", lambda folder: objects.write_vispr(folder, "annotations/{part}", "images/{part}")),
+    "wider": _of("wider", lambda folder: attributes.write_wider(folder, "")),
+    "vaw": _of("vaw", attributes.write_vaw),
+    "vispr": _of("vispr", lambda folder: attributes.write_vispr(folder, "annotations/{part}", "images/{part}")),
     "nus-wide": _of("nus-wide", concepts.nus_wide),
     "cub": _of("cub", concepts.cub),
     "deepfashion": _of("deepfashion", concepts.deepfashion),
-    "cifar": _of("cifar", concepts.cifar_10),
-    "cifar 100": _of("cifar", concepts.cifar_100),
-    "tiny-imagenet": _of("tiny-imagenet", concepts.tiny_imagenet),
+    "cifar": _of("cifar", classes.cifar_10),
+    "cifar 100": _of("cifar", classes.cifar_100),
+    "tiny-imagenet": _of("tiny-imagenet", classes.tiny_imagenet),
     "webdataset": _of("webdataset", _shards),
     "hugging-face": _of("hugging-face", _hugging_face),
     "torchvision": _of("torchvision", _pets),
