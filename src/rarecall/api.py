@@ -149,7 +149,8 @@ def study(
     >>> result.leaderboard["loss"].to_list(), result.best.rate
     (['binary-cross-entropy'], 0.003)
     """
-    wanted = studies.parse_losses(losses if isinstance(losses, str) else ", ".join(losses)) if losses else None
+    named = losses if losses is None or isinstance(losses, str) else ", ".join(losses)
+    wanted = None if named is None else studies.parse_losses(named)
     settings, of_backbone, of_format = _sorted(options, Protocol)
     folder, owned = _folder(out)
     with _told(listener) as told:

@@ -274,7 +274,9 @@ def checked(settings: type[S], **values: Any) -> S:
         if first["type"] == "literal_error":
             known = get_args(settings.model_fields[name].annotation)
             raise OptionError(unknown_name(name, str(first["input"]), known)) from None
-        raise OptionError(f"{name}={first['input']}: {first['msg'].replace('Input should', 'must')}") from None
+        raise OptionError(
+            f"{name}={first['input']}: {first['msg'].removeprefix('Value error, ').replace('Input should', 'must')}"
+        ) from None
 
 
 SETTINGS = {**Protocol.model_fields, **Training.model_fields}
