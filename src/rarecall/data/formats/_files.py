@@ -70,7 +70,7 @@ class Files:
         if is_unsafe(whole):
             return False
         if not self.is_archive:
-            return (self.path / whole).exists()
+            return _is_there(self.path / whole)
         return whole in self._members or any(member.startswith(whole.rstrip("/") + "/") for member in self._members)
 
     def first(self, names: Iterable[str]) -> str | None:
@@ -126,7 +126,7 @@ class Files:
             assert isinstance(data, bytes)
             return data
         file = self.path / whole
-        if not file.is_file():
+        if not _is_there(file) or not file.is_file():
             raise DataError(f"{file}: no such file: expected the layout that its owners publish")
         if not file.resolve().is_relative_to(self.path.resolve()):
             raise DataError(f"{file}: a link that leads out of the data's folder")
@@ -209,6 +209,14 @@ class Files:
             DataError: it is damaged, or of version 7.3.
         """
         return _matlab.load(self.read(name), self.where(name))
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file or a folder of a name, which a damaged list may have made longer than any can be."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def count_notes(found: Mapping[str, int], published: Mapping[str, int]) -> tuple[str, ...]:
