@@ -19,6 +19,7 @@ from rarecall.images.decoding import SUFFIXES
 LARGEST_FILE = 1 << 32  # bytes of an annotation file; what claims more is refused
 LARGEST_PACKED = 1 << 30  # bytes of one in an archive
 LONGEST_LINE = 1 << 20  # characters
+LONGEST_NAME = 255  # characters of a name in a message, as a damaged list may make one of any length
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -117,17 +118,18 @@ class Files:
         """
         whole = f"{self.top}{name}"
         if is_unsafe(whole):
-            raise DataError(f"{self.path}: {name!r} leads out of it")
+            raise DataError(f"{self.path}: {name[:LONGEST_NAME]!r} leads out of it")
         if self.is_archive:
             try:
                 data = read_member(self.path, whole, LARGEST_PACKED)
             except UnreadableItem as error:
-                raise DataError(f"{self.where(name)}: {error}") from None
+                raise DataError(f"{self.where(name[:LONGEST_NAME])}: {error}") from None
             assert isinstance(data, bytes)
             return data
         file = self.path / whole
         if not _is_there(file) or not file.is_file():
-            raise DataError(f"{file}: no such file: expected the layout that its owners publish")
+            shown = self.where(name[:LONGEST_NAME])
+            raise DataError(f"{shown}: no such file: expected the layout that its owners publish")
         if not file.resolve().is_relative_to(self.path.resolve()):
             raise DataError(f"{file}: a link that leads out of the data's folder")
         if file.stat().st_size > LARGEST_FILE:
