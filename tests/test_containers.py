@@ -507,6 +507,17 @@ def test_a_source_is_the_same_packed_or_not(tmp_path, kind):
         below.read("nothing.txt")
 
 
+def test_a_name_that_no_file_can_have_is_no_file(tmp_path):
+    source = Files(tmp_path)
+    long = "x" * 5000
+    assert not source.has(long)
+    assert source.first([long]) is None
+    for name, message in ((long, "no such file"), (f"../{long}", "leads out of it")):
+        with pytest.raises(DataError, match=message) as caught:
+            source.read(name)
+        assert len(str(caught.value)) < 1000
+
+
 def test_annotations_that_are_not_what_they_should_be(tmp_path):
     source = Files(tmp_path)
     (tmp_path / "latin.txt").write_bytes("ü".encode("latin-1"))

@@ -47,15 +47,12 @@ def identity_columns(table: LabelTable) -> list[str]:
     >>> identity_columns(LabelTable(items, ["hat", "bag"], labels, train, columns={"patient": patients}))
     ['patient']
     """
+    found = {name: values for name, values in table.columns.items() if name != table.grouped_by}
+    found = {name: values for name, values in found.items() if looks_like_identity(name, values)}
+    if not found:
+        return []
     groups = table.groups()
-    return [
-        name
-        for name, values in table.columns.items()
-        if name != table.grouped_by
-        and looks_like_identity(name, values)
-        and not _is_nested(values, groups)
-        and not _is_a_class(values, table)
-    ]
+    return [name for name, values in found.items() if not (_is_nested(values, groups) or _is_a_class(values, table))]
 
 
 def looks_like_identity(name: str, values: np.ndarray) -> bool:

@@ -19,6 +19,7 @@ from rarecall.images.decoding import SUFFIXES
 LARGEST_FILE = 1 << 32  # bytes of an annotation file; what claims more is refused
 LARGEST_PACKED = 1 << 30  # bytes of one in an archive
 LONGEST_LINE = 1 << 20  # characters
+LONGEST_NAME = 255  # characters of a name in a message, as a damaged list may make one of any length
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -70,7 +71,7 @@ class Files:
         if is_unsafe(whole):
             return False
         if not self.is_archive:
-            return (self.path / whole).exists()
+            return _is_there(self.path / whole)
         return whole in self._members or any(member.startswith(whole.rstrip("/") + "/") for member in self._members)
 
     def first(self, names: Iterable[str]) -> str | None:
@@ -117,17 +118,18 @@ class Files:
         """
         whole = f"{self.top}{name}"
         if is_unsafe(whole):
-            raise DataError(f"{self.path}: {name!r} leads out of it")
+            raise DataError(f"{self.path}: {name[:LONGEST_NAME]!r} leads out of it")
         if self.is_archive:
             try:
                 data = read_member(self.path, whole, LARGEST_PACKED)
             except UnreadableItem as error:
-                raise DataError(f"{self.where(name)}: {error}") from None
+                raise DataError(f"{self.where(name[:LONGEST_NAME])}: {error}") from None
             assert isinstance(data, bytes)
             return data
         file = self.path / whole
-        if not file.is_file():
-            raise DataError(f"{file}: no such file: expected the layout that its owners publish")
+        if not _is_there(file) or not file.is_file():
+            shown = self.where(name[:LONGEST_NAME])
+            raise DataError(f"{shown}: no such file: expected the layout that its owners publish")
         if not file.resolve().is_relative_to(self.path.resolve()):
             raise DataError(f"{file}: a link that leads out of the data's folder")
         if file.stat().st_size > LARGEST_FILE:
@@ -209,6 +211,14 @@ class Files:
             DataError: it is damaged, or of version 7.3.
         """
         return _matlab.load(self.read(name), self.where(name))
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file or a folder of a name, which a damaged list may have made longer than any can be."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def count_notes(found: Mapping[str, int], published: Mapping[str, int]) -> tuple[str, ...]:
