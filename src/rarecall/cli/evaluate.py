@@ -82,7 +82,7 @@ def evaluate(
     )
     write_text(out / "classes.csv", found.classes.write_csv())
     write_text(out / "report.html", run_page.render(found, card))
-    terminal.print_evaluation(found.summary, _options.output)
+    terminal.print_evaluation(found.summary, _options.output, card)
     _options.output.print(f"\nreport: {out / 'report.html'}", soft_wrap=True)
 
 
