@@ -17,15 +17,18 @@ from rich.console import Console
 from rarecall import data, studies
 from rarecall.audit import audit
 from rarecall.folders import FORMAT
+from rarecall.inference import Predictor, evaluate
 from rarecall.inference.run_folder import ClassCard, RunCard
 from rarecall.listener import Listener
 from rarecall.models.classifier import Architecture
 from rarecall.preparation import divide, prepare
-from rarecall.reports import figures, page, ranks_page, recipe_words, terminal
+from rarecall.reports import figures, page, ranks_page, recipe_words, run_page, terminal
 from rarecall.reports.thumbnails import LARGEST, thumbnail
+from rarecall.settings import Training
 from rarecall.studies.results import COLUMNS
 from rarecall.studies.summary import Spread
-from rarecall.training.recipe import Training
+from rarecall.training import train
+from rarecall.training.recipe import recipe_for
 from tests.commands import assert_one_line, run_process
 from tests.files import write_table
 from tests.summaries import entry, protocol, summary_of
@@ -234,7 +237,7 @@ def card(**changes: object) -> RunCard:
     """The card of a run whose data have a name that would like to be markup."""
     settings = Training(**protocol().recipe.model_dump(), loss="two-way", rate=3e-3)
     values = {
-        "architecture": Architecture(classes=1, inputs=[4]), "training": settings.model_dump(mode="json"),
+        "architecture": Architecture(classes=1, inputs=[4]), "training": settings,
         "classes": [ClassCard(name="a", threshold=0.0, positives=1, tier="tail")],
         "figures": {"val": {"map_class": 61.25, "macro_f1": None}, "test": {"map_class": 50.04, "macro_f1": 40.0}},
         "history": [{"epoch": 1, "train_loss": 0.5}], "epoch": 1, "data": {"source": HOSTILE}, "weights_from": None,
@@ -257,7 +260,7 @@ def test_notebooks_show_the_figures_of_a_run() -> None:
     assert HOSTILE not in html
     assert "<td>61.2</td><td>50.0</td>" in html
     assert "chosen" not in html
-    of_test = card(training={**card().training, "val": "test"}, figures={"test": {"map_class": 50.0}})
+    of_test = card(training=card().training.model_copy(update={"val": "test"}), figures={"test": {"map_class": 50.0}})
     assert "chosen on the test part" in page.excerpt_of_run(of_test)
     assert "chosen on the test part" in printed(terminal.print_run, of_test)
 
@@ -290,6 +293,37 @@ def test_thumbnails_are_small_and_absent_where_there_is_nothing_to_see(photos: P
 def picture(encoded: str | None) -> Image.Image:
     assert encoded is not None
     return Image.open(io.BytesIO(base64.b64decode(encoded)))
+
+
+# --- evaluations -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "first", "both"),
+    [
+        ({}, "fitted on validation", True),
+        ({"val": "none"}, "fitted on train", True),
+        ({"val": "test"}, "fitted on the test part", True),
+        ({"threshold": "0.5"}, "at 0.5", False),
+    ],
+)
+def test_thresholds_are_called_what_they_are(tmp_path: Path, changes: dict[str, Any], first: str, both: bool) -> None:
+    write_table(tmp_path / "t.npz")
+    table = data.load(str(tmp_path / "t.npz"))
+    recipe = recipe_for(table, epochs=2, **changes)
+    parts = divide(table, val=recipe.val)
+    train(recipe.training("focal"), parts, tmp_path / "run", Listener(), tensorboard=False)
+    predictor = Predictor.load(tmp_path / "run")
+    found = evaluate(predictor, table)
+    text = printed(lambda console: terminal.print_evaluation(found.summary, console, predictor.card))
+    ways = [first, "at 0.5"] if both else [first]
+    assert max(len(line) for line in text.splitlines() if not line.startswith("Within")) <= 80
+    assert ["decisions, %", *ways, "counted"] in [re.split(" {2,}", line.strip()) for line in text.splitlines()]
+    html = run_page.render(found, predictor.card)
+    assert "".join(f"<th>thresholds {words}</th>" for words in ways) in html
+    own = found.summary["metrics"]["fitted"]["macro_f1"]
+    assert f"The macro F1 is {own:.1f} with thresholds {first}" in html
+    assert ("Thresholds that are fitted" in html) == (first != "at 0.5")
 
 
 # --- progress ----------------------------------------------------------------------------------------------------

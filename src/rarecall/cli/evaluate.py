@@ -12,7 +12,7 @@ from rarecall import __version__
 from rarecall.cli import _options
 from rarecall.cli._options import Device, takes
 from rarecall.errors import ModelError, OptionError
-from rarecall.folders import FolderKind
+from rarecall.folders import FORMAT, FolderKind
 
 if TYPE_CHECKING:
     from rarecall.data import LabelTable
@@ -78,11 +78,11 @@ def evaluate(
         _options.say("warning", note)
     write_text(
         out / "evaluation.json",
-        json.dumps({"format": 1, "rarecall": __version__, "evaluation": found.summary}, indent=1, allow_nan=False),
+        json.dumps({"format": FORMAT, "rarecall": __version__, "evaluation": found.summary}, indent=1, allow_nan=False),
     )
     write_text(out / "classes.csv", found.classes.write_csv())
     write_text(out / "report.html", run_page.render(found, card))
-    terminal.print_evaluation(found.summary, _options.output)
+    terminal.print_evaluation(found.summary, _options.output, card)
     _options.output.print(f"\nreport: {out / 'report.html'}", soft_wrap=True)
 
 

@@ -1,10 +1,5 @@
 """How something was trained, in sentences, from its recipe."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from pydantic import ValidationError
-
 from rarecall.settings import MOST_FOR_BACKBONE, Recipe, Training
 from rarecall.studies.summary import Summary
 from rarecall.studies.verdict import picked_on_test
@@ -19,6 +14,7 @@ METRICS = {
     "loss": "loss",
 }
 PARTS = {"part": "validation", "test": "test"}  # that choices are made on
+FITTED_ON = {"val": "validation", "train": "train", "test": "the test part"}
 OPTIMISERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
 DRAWN_TOWARDS = "those of rare classes drawn towards one that is shared by all"
 SEEDS = "A seed changes initialisation, batch order, augmentation and dropout, never the split."
@@ -36,20 +32,26 @@ def of_study(summary: Summary) -> list[str]:
     return [*of_training(protocol), _begin(f"{rates}; {scored}."), SEEDS]
 
 
-def of_run(card_training: Mapping[str, Any]) -> list[str]:
-    """The training of a run; nothing of one whose settings are not those of today."""
-    try:
-        training = Training.model_validate(dict(card_training))
-    except ValidationError:
-        return []
+def of_run(training: Training) -> list[str]:
+    """The training of a run."""
     return [*of_training(training), f"The rate is {training.rate:g}, the seed {training.seed}."]
 
 
-def chosen_on(card_training: Mapping[str, Any]) -> str:
+def chosen_on(training: Training) -> str:
     """What has to stand beside the figures of a run that was not chosen on a validation part."""
-    return {"test": "chosen on the test part", "none": "nothing was held out to choose on"}.get(
-        card_training.get("val", "part"), ""
-    )
+    return {"part": "", "test": "chosen on the test part", "none": "nothing was held out to choose on"}[training.val]
+
+
+def thresholds_of(training: Training | None) -> dict[str, str]:
+    """Which thresholds an evaluation decides by: those of a run, or, without one, those fitted for given scores.
+
+    >>> thresholds_of(None)
+    {'fitted': 'fitted on validation', 'half': 'at 0.5'}
+    """
+    fitted_on = "val" if training is None else training.fitted_on
+    if fitted_on is None:
+        return {"fitted": "at 0.5"}  # its own, and so the others are the same
+    return {"fitted": f"fitted on {FITTED_ON[fitted_on]}", "half": "at 0.5"}
 
 
 def of_training(recipe: Recipe) -> list[str]:
@@ -125,8 +127,7 @@ def _epoch(recipe: Recipe) -> str:
 def _thresholds(recipe: Recipe) -> str:
     if recipe.fitted_on is None:
         return "labels are given from a score of 0.5"
-    part = {"val": "validation", "train": "train", "test": "the test part"}[recipe.fitted_on]
-    return f"thresholds are those of the best F1 on {part}, {DRAWN_TOWARDS}"
+    return f"thresholds are those of the best F1 on {FITTED_ON[recipe.fitted_on]}, {DRAWN_TOWARDS}"
 
 
 def _begin(words: str) -> str:

@@ -15,6 +15,7 @@ from rarecall.reports import figures, recipe_words, wording
 from rarecall.reports.drawing import Drawing
 from rarecall.reports.page import both_sizes, template
 from rarecall.reports.thumbnails import thumbnail
+from rarecall.settings import Training
 
 SHOTS = 5  # of each kind and class
 COLUMNS = {
@@ -34,21 +35,20 @@ COLUMNS = {
 def render(evaluation: Evaluation, card: RunCard | None = None) -> str:
     """The page as HTML; of a model of ours, with its card."""
     summary, scored = evaluation.summary, evaluation.scored
-    training = card.training if card else {}
+    training = card.training if card else None
+    thresholds = recipe_words.thresholds_of(training)
     drawings = _drawings(evaluation, card)
     return template("run.html").render(
         card=card,
         summary=summary,
-        sentences=[*_sentences(summary), *_chosen(training)],
+        sentences=[*_sentences(summary, thresholds), *_chosen(training)],
         on=_chosen_on(training),
-        recipe=recipe_words.of_run(training),
-        fitted_on=_fitted_on(training),
+        recipe=recipe_words.of_run(training) if training else [],
         ranking={name: words for name, words in wording.RANKING.items() if name in summary["metrics"]["ranking"]},
         decisions=wording.DECISIONS,
         probabilities=wording.PROBABILITIES,
         calibrations={kind: words for kind, words in wording.CALIBRATIONS.items() if kind in summary["metrics"]},
-        ways=[way for way in wording.WAYS if way in summary["metrics"]],
-        way_names=wording.WAYS if _fitted_on(training) else wording.WAYS | {"fitted": "the model's own"},
+        ways={way: words for way, words in thresholds.items() if way in summary["metrics"]},
         columns={name: words for name, words in COLUMNS.items() if name in summary["classes"][0]},
         between=wording.between,
         classes=sorted(summary["classes"], key=lambda row: row["positives_train"]),
@@ -81,26 +81,20 @@ def _drawings(evaluation: Evaluation, card: RunCard | None) -> dict[str, Callabl
     return drawings
 
 
-def _chosen(training: dict[str, Any]) -> list[str]:
+def _chosen(training: Training | None) -> list[str]:
     """A sentence on a model that was not chosen on a validation part."""
-    words = recipe_words.chosen_on(training)
-    flatters = ", whose figures flatter it" if words and training["val"] == "test" else ""
-    return [f"The model: {words}{flatters}."] if words else []
+    if training is None or training.val == "part":
+        return []
+    flatters = ", whose figures flatter it" if training.val == "test" else ""
+    return [f"The model: {recipe_words.chosen_on(training)}{flatters}."]
 
 
-def _chosen_on(training: dict[str, Any]) -> str:
+def _chosen_on(training: Training | None) -> str:
     """The part that was looked at after each epoch, in words."""
-    return "test" if training.get("val") == "test" else "validation"
+    return "test" if training is not None and training.val == "test" else "validation"
 
 
-def _fitted_on(training: dict[str, Any]) -> str | None:
-    """The part that a run's thresholds were fitted on, in words; None where it decides at 0.5."""
-    if training.get("threshold") == "0.5":
-        return None
-    return {"test": "the test part", "none": "train"}.get(training.get("val", "part"), "validation")
-
-
-def _sentences(summary: dict[str, Any]) -> list[str]:
+def _sentences(summary: dict[str, Any], thresholds: dict[str, str]) -> list[str]:
     found, measured = summary["figures"], [row for row in summary["classes"] if row["ap"] is not None]
     spread = summary["intervals"].get("all")
     sure = f" (95 % interval over items {wording.between(spread)})" if spread else ""
@@ -111,8 +105,8 @@ def _sentences(summary: dict[str, Any]) -> list[str]:
             f"positives, reach a mAP of {wording.number(found['map_tail'])}."
         )
     if decided := [
-        f"{wording.number(summary['metrics'][way]['macro_f1'])} with {words}"
-        for way, words in wording.WAYS.items()
+        f"{wording.number(summary['metrics'][way]['macro_f1'])} with thresholds {words}"
+        for way, words in thresholds.items()
         if way in summary["metrics"]
     ]:
         sentences.append(f"The macro F1 is {' and '.join(decided)}.")

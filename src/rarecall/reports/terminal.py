@@ -24,7 +24,7 @@ from rarecall.audit import Audit, Facts
 from rarecall.inference.run_folder import RunCard
 from rarecall.labels import HEAD_POSITIVES, MEDIUM_POSITIVES
 from rarecall.listener import Listener
-from rarecall.reports.recipe_words import chosen_on
+from rarecall.reports.recipe_words import chosen_on, thresholds_of
 from rarecall.reports.wording import (
     CALIBRATIONS,
     DECISIONS,
@@ -32,7 +32,6 @@ from rarecall.reports.wording import (
     PARTS,
     PROBABILITIES,
     RANKING,
-    WAYS,
     between,
     deviation,
     gain_in_words,
@@ -99,8 +98,14 @@ def listening(console: Console | None = None) -> Iterator[Display]:
         yield Display(console, bars)
 
 
-def print_evaluation(summary: dict[str, Any], console: Console) -> None:
-    """Every figure of an evaluation, with its interval and over how much it was taken, and the rarest classes."""
+def print_evaluation(summary: dict[str, Any], console: Console, card: RunCard | None = None) -> None:
+    """Every figure of an evaluation, with its interval and over how much it was taken, and the rarest classes.
+
+    Args:
+        summary: of the evaluation.
+        console: to print on.
+        card: of the run that was evaluated, which tells where its thresholds are from.
+    """
     where = "all parts" if summary["part"] == "all" else f"the {summary['part']} part"
     found, counted, intervals = summary["metrics"], summary["counted"], summary["intervals"]
     table = _table("", ["ranking, %", "", "95 % interval", "counted"])
@@ -109,8 +114,9 @@ def print_evaluation(summary: dict[str, Any], console: Console) -> None:
             spread = intervals.get("all" if name == "map_class" else name.removeprefix("map_"))
             table.add_row(words, number(found["ranking"][name]), between(spread), f"{counted['ranking'][name]:,}")
     _print_titled(f"{summary['loss']} on {where}, {summary['items']:,} items", table, console)
-    if ways := [way for way in WAYS if way in found]:
-        table = _table("", ["decisions, %", *(WAYS[way] for way in ways), "counted"])
+    thresholds = thresholds_of(card.training if card else None)
+    if ways := [way for way in thresholds if way in found]:
+        table = _table("", ["decisions, %", *(thresholds[way] for way in ways), "counted"])
         for name, words in DECISIONS.items():
             table.add_row(words, *(number(found[way][name]) for way in ways), f"{counted[ways[0]][name]:,}")
         console.print("", table)
@@ -137,7 +143,7 @@ def print_figures(figures: dict[str, dict[str, float | None]], title: str, conso
 
 def print_run(card: RunCard, console: Console) -> None:
     """What was trained, the epoch that was kept, and its figures."""
-    title = f"{card.training['loss']}, epoch {card.epoch} of {len(card.history)}"
+    title = f"{card.training.loss}, epoch {card.epoch} of {len(card.history)}"
     chosen = chosen_on(card.training)
     print_figures(
         {PARTS.get(part, part): own for part, own in card.figures.items()},

@@ -54,7 +54,6 @@ DECISIONS = {
 PROBABILITIES = {"ece": "expected calibration error", "brier": "Brier score"}
 CALIBRATIONS = {"probabilities": "as they are", "calibrated": "after Platt scaling fitted on validation"}
 PARTS = {"train": "train", "val": "validation", "test": "test"}
-WAYS = {"fitted": "fitted thresholds", "half": "score 0.5"}  # to decide
 
 
 def number(value: float | None) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import special, stats
 
 from rarecall.errors import OptionError
 from rarecall.statistics._shared import LEVEL, check_share, mean_and_deviation, paired_differences
@@ -64,6 +63,8 @@ def paired_t_test(first: Sequence[float], second: Sequence[float]) -> Significan
 
     Reference: Student, The probable error of a mean, Biometrika 6, 1908.
     """
+    from scipy import special
+
     differences = paired_differences(first, second)
     pairs = len(differences)
     mean, deviation = mean_and_deviation(differences.tolist())
@@ -107,6 +108,8 @@ def wilcoxon_signed_rank(first: Sequence[float], second: Sequence[float], *, lev
 
     Reference: F. Wilcoxon, Individual comparisons by ranking methods, Biometrics Bulletin 1, 1945.
     """
+    from scipy import stats
+
     check_share("level", level)
     every = paired_differences(first, second)
     if len(every) < 2:
@@ -146,6 +149,8 @@ def _chance_of_sum(limit: int, ranks: Int[np.ndarray, " pairs"]) -> float:
 
 def _normal_chance_of_sum(limit: int, ranks: Int[np.ndarray, " pairs"]) -> float:
     """`_chance_of_sum` of a normal distribution with the mean and the variance of the sum."""
+    from scipy import special
+
     return float(special.ndtr((limit - ranks.sum() / 2) / (np.linalg.norm(ranks) / 2)))
 
 
@@ -212,6 +217,8 @@ def hedges_g(first: Sequence[float], second: Sequence[float]) -> float:
 
     Reference: L. Hedges, Distribution theory for Glass's estimator of effect size, J. Educ. Statist. 6, 1981.
     """
+    from scipy import special
+
     effect, freedom = cohens_d(first, second), len(first) - 1
     if freedom < 2:
         return math.nan
@@ -233,6 +240,8 @@ def rank_biserial(first: Sequence[float], second: Sequence[float]) -> float:
 
     Reference: D. Kerby, The simple difference formula, Comprehensive Psychology 3, 2014.
     """
+    from scipy import stats
+
     differences = paired_differences(first, second)
     differences = differences[differences != 0]
     if not len(differences):

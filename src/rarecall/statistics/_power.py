@@ -3,8 +3,6 @@
 import math
 from functools import partial
 
-from scipy import optimize, special
-
 from rarecall.errors import OptionError
 from rarecall.statistics._shared import LEVEL, POWER, check_share
 
@@ -32,6 +30,8 @@ def t_test_power(effect: float, seeds: int, *, level: float = LEVEL) -> float:
 
     Reference: J. Cohen, Statistical power analysis for the behavioral sciences, 1988, chapter 2.
     """
+    from scipy import special
+
     check_share("level", level)
     if seeds < 2:
         raise OptionError(f"seeds must be 2 or more, not {seeds}: one shows no spread")
@@ -44,6 +44,8 @@ def t_test_power(effect: float, seeds: int, *, level: float = LEVEL) -> float:
 
 def _noncentral_t(value: float, freedom: int, shift: float) -> float:
     """The distribution function; SciPy's gives NaN for some probabilities that are 0 to 15 digits."""
+    from scipy import special
+
     chance = float(special.nctdtr(freedom, shift, value))
     return 0.0 if math.isnan(chance) else chance
 
@@ -111,6 +113,8 @@ def detectable_difference(sd: float, seeds: int, *, power: float = POWER, level:
 
     Reference: as `t_test_power`.
     """
+    from scipy import optimize
+
     _check(sd, power)
     if power <= level:
         raise OptionError(f"power must be above the level of {level:g}, not {power:g}")

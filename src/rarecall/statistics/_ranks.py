@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import special, stats
 
 from rarecall.errors import OptionError, ShapeError, listing
 from rarecall.statistics._shared import LEVEL, check_share
@@ -121,6 +120,8 @@ def friedman_nemenyi(
 
     Reference: J. Demšar, Statistical comparisons of classifiers over multiple data sets, JMLR 7, 2006, section 3.2.
     """
+    from scipy import special, stats
+
     check_share("level", level)
     figures = _checked(table)
     datasets, count = figures.shape
@@ -160,6 +161,8 @@ def critical_difference(methods: int, datasets: int, *, level: float = LEVEL) ->
 
     Reference: as `friedman_nemenyi`.
     """
+    from scipy import stats
+
     check_share("level", level)
     if methods < 2 or datasets < 1:
         raise OptionError(f"2 methods and 1 data set or more are needed, not {methods} and {datasets}")
