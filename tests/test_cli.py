@@ -46,6 +46,7 @@ def test_a_study_of_images_from_csv_to_report(photos: Path, tmp_path: Path) -> N
         "study.json",
         "runs",
         "results.parquet",
+        "parts.parquet",
         "summary.json",
         "report.html",
     }

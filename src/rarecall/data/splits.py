@@ -91,7 +91,7 @@ def stratified(labels: LabelMatrix, fraction: float, seed: int) -> np.ndarray:
     wanted = round(fraction * len(labels))
     rows = np.flatnonzero(~scarce) if (~scarce).sum() >= 2 * wanted else np.arange(len(labels))
     parts = stratified_parts(present[rows], [1 - wanted / len(rows), wanted / len(rows)], seed)
-    return rows[parts == 1]
+    return np.asarray(rows[parts == 1])
 
 
 def split(table: LabelTable, shares: Mapping[str, float], seed: int = 0, group: str | None = None) -> LabelTable:
