@@ -392,6 +392,8 @@ def test_damaged_lists_of_torchvisions_layouts_are_named(tmp_path: Path) -> None
     food(tmp_path)
     write(tmp_path / "food-101/meta/train.json", json.dumps({"x": ["../../../etc/passwd"]}))
     refused(tmp_path, "leads out of")
+    write(tmp_path / "food-101/meta/train.json", json.dumps({"x": ["/etc/hostname"]}))
+    refused(tmp_path, "'/etc/hostname.jpg' leads out of it")
     refused(f"torchvision:{tmp_path / 'food-101/meta'}", "torchvision expects the official names")
 
 

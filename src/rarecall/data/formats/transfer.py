@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rarecall.data.formats import _layout, _matlab
-from rarecall.data.formats._files import count_notes, left_out_note
+from rarecall.data.formats._files import LONGEST_NAME, count_notes, left_out_note
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError, OptionError
 
@@ -95,7 +95,7 @@ def read(path: Path, *, dataset: str = "auto", level: str = "variant", partition
     split = np.array([part for _, _, part in rows])
     found = {f"{part} images": int((split == part).sum()) for part in THREE} | {"images": len(rows)}
     return LabelTable(
-        items=[file.relative_to(path).as_posix() for file, _, _ in rows],
+        items=[_item(file, path) for file, _, _ in rows],
         names=every,
         labels=_layout.one_hot(_layout.class_numbers([name for _, name, _ in rows], every, str(path)), len(every)),
         split=split,
@@ -103,6 +103,13 @@ def read(path: Path, *, dataset: str = "auto", level: str = "variant", partition
         root=path,
         notes=(*count_notes(found, known.published), *_notes(path, known)),
     )
+
+
+def _item(file: Path, path: Path) -> str:
+    """A file's name below the data set's folder; a list may name one that is elsewhere."""
+    if not file.is_relative_to(path):
+        raise DataError(f"{path}: {str(file)[:LONGEST_NAME]!r} leads out of it")
+    return file.relative_to(path).as_posix()
 
 
 def _there(path: Path) -> list[str]:
