@@ -10,7 +10,7 @@ import torch
 
 from rarecall.cli import main
 from tests.commands import Run
-from tests.files import write_image, write_table
+from tests.files import write_photos, write_table
 
 if os.environ.get("PYTEST_XDIST_WORKER"):
     torch.set_num_threads(1)  # one process for each core already, and so for the processes that tests start
@@ -43,15 +43,7 @@ def _from_environment(name: str) -> Path:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A folder with 40 JPEGs and tags.csv: images of red are `red`, bright ones `bright`."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    lines = ["image,red,bright"]
-    for number in range(40):
-        red, bright = number % 2, int(number % 5 == 0)
-        write_image(folder / f"{number:02d}.jpg", red, bright)
-        lines.append(f"{number:02d}.jpg,{red},{bright}")
-    (folder / "tags.csv").write_text("\n".join(lines) + "\n")
-    return folder
+    return write_photos(tmp_path / "photos").parent
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Small files that several tests write."""
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,20 @@ def write_image(path: Path, red: int, bright: int) -> None:
     pixels = RNG.integers(0, 60, (24, 16, 3)) + 150 * bright * np.ones(3, int)
     pixels[..., 0] += 40 + 60 * red
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+
+
+def write_photos(
+    folder: Path, name: Callable[[int], str] = "{:02d}.jpg".format, unknown: Collection[int] = ()
+) -> Path:
+    """40 JPEGs and tags.csv, which is returned: every second is `red`, every fifth `bright`, where that is known."""
+    lines = ["image,red,bright"]
+    for number in range(40):
+        red, bright = number % 2, int(number % 5 == 0)
+        (folder / name(number)).parent.mkdir(parents=True, exist_ok=True)
+        write_image(folder / name(number), red, bright)
+        lines.append(f"{name(number)},{red},{'' if number in unknown else bright}")
+    (folder / "tags.csv").write_text("\n".join(lines) + "\n")
+    return folder / "tags.csv"
 
 
 def write_table(path: Path, rows: int = 120, seed: int = 0) -> None:

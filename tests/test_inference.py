@@ -29,8 +29,20 @@ from rarecall.models import load_backbone
 from rarecall.preparation import divide
 from rarecall.reports import run_page
 from rarecall.training import recipe_for, train
-from tests.files import write_image, write_table
+from tests.files import write_image, write_photos, write_table
 from tests.test_images import READABLE, UNREADABLE
+
+
+
+class Ear(Listener):
+    """Notes what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, kind: str, sentence: str) -> None:
+        self.said.append(f"{kind}: {sentence}")
+
 
 SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 8}
 
@@ -39,14 +51,7 @@ SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 8}
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 photos of two classes in two folders, and tags.csv."""
     folder = tmp_path_factory.mktemp("photos")
-    lines = ["image,red,bright"]
-    for number in range(40):
-        name = f"{'ab'[number // 20]}/{number:02d}.jpg"
-        (folder / name).parent.mkdir(exist_ok=True)
-        write_image(folder / name, number % 2, int(number % 5 == 0))
-        lines.append(f"{name},{number % 2},{int(number % 5 == 0)}")
-    (folder / "tags.csv").write_text("\n".join(lines) + "\n")
-    return folder
+    return write_photos(folder, lambda number: f"{'ab'[number // 20]}/{number:02d}.jpg").parent
 
 
 @pytest.fixture(scope="module")
@@ -338,9 +343,9 @@ def test_words_become_images_in_order(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "folder/.hidden").mkdir(parents=True)
     for name in (".hidden/a.jpg", "._b.jpg"):
         (tmp_path / "folder" / name).write_bytes(b"")
-    said: list[str] = []
-    assert list(image_paths([str(tmp_path / "folder"), str(images[0])], warn=said.append)) == [images[0]]
-    assert said == [f"{tmp_path / 'folder'}: no image in this folder: check the path"]
+    ear = Ear()
+    assert list(image_paths([str(tmp_path / "folder"), str(images[0])], listener=ear)) == [images[0]]
+    assert ear.said == [f"warning: {tmp_path / 'folder'}: no image in this folder: check the path"]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from rarecall.training import Fitted, build, checkpoints, fit, recipe_for, train
 from rarecall.training.loading import Batch, Batches
 from rarecall.training.step import Stepper, batches_of
 from rarecall.training.validation import NotFiniteError, Validation
-from tests.files import write_image
+from tests.files import write_photos
 
 PLAIN: dict[str, Any] = {"batch_size": 8, "drop_last": True, "augmentation": "none"}
 SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 8, "augmentation": "pedestrian", "dropout": 0.3, "hidden": 8}
@@ -61,14 +61,8 @@ def backbone() -> Backbone:
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> LabelTable:
     """40 photos of two classes, one label unknown, with a complete split."""
-    folder = tmp_path_factory.mktemp("photos")
-    lines = ["image,red,bright"]
-    for number in range(40):
-        red, bright = number % 2, int(number % 5 == 0)
-        write_image(folder / f"{number:02d}.jpg", red, bright)
-        lines.append(f"{number:02d}.jpg,{red},{bright if number != 3 else ''}")
-    (folder / "tags.csv").write_text("\n".join(lines) + "\n")
-    return data.complete_split(data.load(str(folder / "tags.csv")))[0]
+    tags = write_photos(tmp_path_factory.mktemp("photos"), unknown={3})
+    return data.complete_split(data.load(str(tags)))[0]
 
 
 @pytest.fixture

@@ -275,8 +275,8 @@ def _load(data: Data, group: str | None, options: Mapping[str, Any], listener: L
     if isinstance(data, str | Path):
         table = formats.load(str(data), group=group, **options)
     else:
-        for name in options:
-            raise OptionError(unknown_name("option", name, [*Protocol.model_fields, *BACKBONE]))
+        if options:
+            raise OptionError(unknown_name("option", next(iter(options)), [*Protocol.model_fields, *BACKBONE]))
         table = data if isinstance(data, LabelTable) else formats.from_arrays(*data)
         table = table if group is None else replace(table, group=group)
     for note in table.notes:
@@ -289,7 +289,8 @@ def _backbone(
 ) -> Backbone | None:
     """The backbone of images; says beforehand that its weights may have to be fetched."""
     if table.features is not None:
-        for name, value in options.items():
+        if options:
+            name, value = next(iter(options.items()))
             flag = "--" + name.replace("_", "-")
             raise OptionError(f"{flag} {value}: {table.source} has features, not images: leave it out")
         return None

@@ -15,6 +15,7 @@ from rarecall.errors import DataError, OptionError
 if TYPE_CHECKING:
     from rarecall.inference import Predictions, Predictor
     from rarecall.inference.outputs import Write
+    from rarecall.listener import Listener
 
 
 def predict(
@@ -61,7 +62,7 @@ def predict(
     done = failed = 0
     reason = ""
     with _output(out, top) as write, terminal.listening(_options.messages) as listener:
-        for part in _predictions(predictor, paths, base, image_column, threshold, batch_size):
+        for part in _predictions(predictor, paths, base, image_column, threshold, batch_size, listener):
             write(part)
             errors = [error for error in part.errors if error]
             done, failed, reason = done + len(part), failed + len(errors), reason or next(iter(errors), "")
@@ -81,22 +82,19 @@ def _predictions(
     image_column: str | None,
     threshold: float | None,
     batch_size: int | None,
+    listener: "Listener",
 ) -> "Iterator[Predictions]":
     from rarecall.inference.inputs import feature_blocks, image_paths
 
     if predictor.takes_images:
         yield from predictor.stream(
-            image_paths(words, images, image_column, _warn), threshold=threshold, batch_size=batch_size
+            image_paths(words, images, image_column, listener), threshold=threshold, batch_size=batch_size
         )
         return
     if images or image_column:
         raise OptionError("--images, --image-column: this model takes features, not images: leave them out")
     for items, features in feature_blocks(words):
         yield predictor.predict_features(features, items, threshold=threshold)
-
-
-def _warn(sentence: str) -> None:
-    _options.say("warning", sentence)
 
 
 @contextmanager

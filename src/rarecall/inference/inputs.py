@@ -3,7 +3,7 @@
 import csv
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from rarecall.data.columns import ITEM_NAMES, find
 from rarecall.data.csv_rows import rows_of
 from rarecall.data.formats import csv_file, feature_table
 from rarecall.errors import DataError
+from rarecall.listener import Listener
 from rarecall.images.containers import ARCHIVES, UnreadableItem, members
 from rarecall.images.decoding import SUFFIXES
 
@@ -20,7 +21,7 @@ def image_paths(
     words: Iterable[str],
     images: Path | None = None,
     image_column: str | None = None,
-    warn: Callable[[str], object] = lambda _: None,
+    listener: Listener | None = None,
 ) -> Iterator[Path]:
     """The images that words stand for, in the order of the words.
 
@@ -30,7 +31,7 @@ def image_paths(
             column of image paths.
         images: the folder that a CSV's paths are relative to; default: the CSV's own.
         image_column: of a CSV; default: a column named image, file, path, …, else the first.
-        warn: told of a word that stands for no image, where others do.
+        listener: told of a word that stands for no image, where others do.
 
     Raises:
         DataError: no image at all, a CSV without the column, or a file of features.
@@ -46,7 +47,7 @@ def image_paths(
     if not found:
         raise DataError(empty[0] if empty else "no image is named: name files, folders, patterns or a CSV")
     for sentence in empty:
-        warn(sentence)
+        (listener or Listener()).say("warning", sentence)
 
 
 class _NothingError(Exception):
