@@ -16,9 +16,7 @@ def write_image(path: Path, red: int, bright: int) -> None:
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
 
 
-def write_photos(
-    folder: Path, name: Callable[[int], str] = "{:02d}.jpg".format, unknown: Collection[int] = ()
-) -> Path:
+def write_photos(folder: Path, name: Callable[[int], str] = "{:02d}.jpg".format, unknown: Collection[int] = ()) -> Path:
     """40 JPEGs and tags.csv, which is returned: every second is `red`, every fifth `bright`, where that is known."""
     lines = ["image,red,bright"]
     for number in range(40):

@@ -22,22 +22,13 @@ from rarecall.errors import DataError, ModelError, OptionError, StudyError, Trai
 from rarecall.inference import evaluate
 from rarecall.listener import Listener
 from tests.commands import BACKBONE, Run
+from tests.listening import Ear
 
 QUICK: dict[str, Any] = {"hidden": 8, "dropout": 0.2, "epochs": 3, "batch_size": 16, "listener": Listener()}
 ONE_RATE: dict[str, Any] = {**QUICK, "rates": [1e-2], "workers": 1}
 PHOTOS: dict[str, Any] = {
     "model": "mobilenetv3_small_050", "weights": "none", "image_size": (32, 32), "listener": Listener(),
 }  # fmt: skip
-
-
-class Ear(Listener):
-    """Notes what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, kind: str, sentence: str) -> None:
-        self.said.append(f"{kind}: {sentence}")
 
 
 # --- the entrance ------------------------------------------------------------------------------------------

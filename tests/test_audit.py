@@ -28,9 +28,9 @@ from rarecall.audit.label_statistics import (
     together,
 )
 from rarecall.data.table import LabelTable
-from rarecall.listener import Listener
 from rarecall.reports import audit_page, terminal
 from tests.commands import Run
+from tests.listening import Ear
 
 
 def picture(seed: int, size: tuple[int, int] = (96, 128)) -> Image.Image:
@@ -202,17 +202,12 @@ def test_rows_of_features_that_are_the_same_are_copies() -> None:
 
 
 def test_images_are_opened_only_if_asked_for(scenes: Path) -> None:
-    steps: list[tuple[str, int, int | None]] = []
+    ear = Ear()
     table = table_of(["0.png", "same.png", "1.png"], ["train", "test", "test"], scenes)
-
-    class Ear(Listener):
-        def progress(self, what: str, done: int, total: int | None) -> None:
-            steps.append((what, done, total))
-
-    assert count_facts(table, listener=Ear()).copies is None
-    assert steps == []
-    count_facts(table, copies=True, listener=Ear())
-    assert steps == [(3, 3)]
+    assert count_facts(table, listener=ear).copies is None
+    assert ear.heard == []
+    count_facts(table, copies=True, listener=ear)
+    assert ear.heard == [("images", 3, 3)]
 
 
 # --- leaks -------------------------------------------------------------------------------------------------

@@ -29,20 +29,9 @@ from rarecall.models import load_backbone
 from rarecall.preparation import divide
 from rarecall.reports import run_page
 from rarecall.training import recipe_for, train
-from tests.files import write_image, write_photos, write_table
+from tests.files import write_photos, write_table
+from tests.listening import Ear
 from tests.test_images import READABLE, UNREADABLE
-
-
-
-class Ear(Listener):
-    """Notes what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, kind: str, sentence: str) -> None:
-        self.said.append(f"{kind}: {sentence}")
-
 
 SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 8}
 

@@ -25,6 +25,7 @@ from rarecall.training import Fitted, build, checkpoints, fit, recipe_for, train
 from rarecall.training.loading import Batch, Batches
 from rarecall.training.step import Stepper, batches_of
 from rarecall.training.validation import NotFiniteError, Validation
+from tests import listening
 from tests.files import write_photos
 
 PLAIN: dict[str, Any] = {"batch_size": 8, "drop_last": True, "augmentation": "none"}
@@ -33,17 +34,15 @@ SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 8, "augmentation": "pedestri
 FunctionLoss = type(losses.build("focal"))
 
 
-class Ear(Listener):
-    """Notes what is said, and can stop a training at a step as a kill would: without a word."""
+class Ear(listening.Ear):
+    """Can stop a training at a step as a kill would: without a word."""
 
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.said: list[str] = []
-        self.stop_at = stop_at or 0
-
-    def say(self, kind: str, sentence: str) -> None:
-        self.said.append(f"{kind}: {sentence}")
+    def __init__(self, stop_at: int = 0) -> None:
+        super().__init__()
+        self.stop_at = stop_at
 
     def progress(self, what: str, done: int, total: int | None) -> None:
+        """Stop if this is the step."""
         if what == "steps" and done == self.stop_at < (total or 0):
             raise _Killed
 

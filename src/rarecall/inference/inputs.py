@@ -12,9 +12,9 @@ from rarecall.data.columns import ITEM_NAMES, find
 from rarecall.data.csv_rows import rows_of
 from rarecall.data.formats import csv_file, feature_table
 from rarecall.errors import DataError
-from rarecall.listener import Listener
 from rarecall.images.containers import ARCHIVES, UnreadableItem, members
 from rarecall.images.decoding import SUFFIXES
+from rarecall.listener import Listener
 
 
 def image_paths(
