@@ -25,8 +25,12 @@ Augmentation = Literal["none", "plain", "pedestrian", "photometric", "translate"
 Metric = Literal["map_class", "map_sample", "map_head", "map_medium", "map_tail", "macro_f1", "loss"]
 S = TypeVar("S", bound=BaseModel)
 
-NETWORK: dict[str, Any] = {"rate": 1e-3, "epochs": 12, "batch_size": 64, "drop_last": True, "augmentation": "plain"}
-HEAD: dict[str, Any] = {"rate": 3e-3, "epochs": 30, "batch_size": 128, "drop_last": False, "augmentation": "none"}
+NETWORK: dict[str, Any] = {
+    "rate": 1e-3, "epochs": 12, "batch_size": 64, "drop_last": True, "augmentation": "plain", "precision": "auto",
+}  # fmt: skip
+HEAD: dict[str, Any] = {
+    "rate": 3e-3, "epochs": 30, "batch_size": 128, "drop_last": False, "augmentation": "none", "precision": "32",
+}  # fmt: skip
 RATES: dict[bool, tuple[float, ...]] = {True: (1e-3, 3e-3, 1e-2), False: (3e-4, 1e-3, 3e-3)}  # by head_only
 WARMUP = 1 / 12  # of the epochs of a whole network, and at most one epoch
 MOST_FOR_BACKBONE = 1e-3  # a head alone often learns best at more, which would undo what the backbone knows

@@ -36,33 +36,57 @@ Strict = Annotated[bool, typer.Option(help="Refuse a data set with an unreadable
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that `rarecall train` wrote.")]
 
 FORMAT_OPTIONS: dict[str, Any] = {
-    "blank": Annotated[str | None, typer.Option(help="A blank in a class column is `unknown` (default) or `absent`.")],
+    "blank": Annotated[
+        str | None,
+        typer.Option(rich_help_panel="Data", help="A blank in a class column is `unknown` (default) or `absent`."),
+    ],
     "unlisted": Annotated[
-        str | None, typer.Option(help="A tag that a row does not list is `absent` (default) or `unknown`.")
+        str | None,
+        typer.Option(rich_help_panel="Data", help="A tag that a row does not list is `absent` (default) or `unknown`."),
     ],
     "images": Images,
     "image_column": ImageColumn,
-    "tags_column": Annotated[str | None, typer.Option(help="Column of a CSV that lists tags.")],
-    "split_column": Annotated[str | None, typer.Option(help="Column of a CSV that says train, val or test.")],
-    "separator": Annotated[str | None, typer.Option(help="Separator between tags. Default: found among | ; ,")],
+    "tags_column": Annotated[str | None, typer.Option(rich_help_panel="Data", help="Column of a CSV that lists tags.")],
+    "split_column": Annotated[
+        str | None, typer.Option(rich_help_panel="Data", help="Column of a CSV that says train, val or test.")
+    ],
+    "separator": Annotated[
+        str | None, typer.Option(rich_help_panel="Data", help="Separator between tags. Default: found among | ; ,")
+    ],
     "group": Annotated[
-        str | None, typer.Option(help="Column whose rows stay together in one part: a patient, product or person.")
+        str | None,
+        typer.Option(
+            rich_help_panel="Data", help="Column whose rows stay together in one part: a patient, product or person."
+        ),
     ],
     "option": Annotated[
         list[str] | None,
-        typer.Option("--option", "-o", metavar="NAME=VALUE", help="Option of DATA's format; may stand several times."),
+        typer.Option(
+            "--option",
+            "-o",
+            rich_help_panel="Data",
+            metavar="NAME=VALUE",
+            help="Option of DATA's format; may stand several times.",
+        ),
     ],
 }
 BACKBONE_OPTIONS: dict[str, Any] = {
     "model": Annotated[
-        str | None, typer.Option(help="timm backbone. Default: the one named beside the weights, or resnet18.")
+        str | None,
+        typer.Option(
+            rich_help_panel="Backbone", help="timm backbone. Default: the one named beside the weights, or resnet18."
+        ),
     ],
     "weights": Annotated[
         str | None,
-        typer.Option(help="`pretrained` (default), `none`, or a .safetensors file with perhaps a JSON beside it."),
+        typer.Option(
+            rich_help_panel="Backbone",
+            help="`pretrained` (default), `none`, or a .safetensors file with perhaps a JSON beside it.",
+        ),
     ],
     "image_size": Annotated[
-        str | None, typer.Option(help="Height x width, as in 128x64. Default: the backbone's own.")
+        str | None,
+        typer.Option(rich_help_panel="Backbone", help="Height x width, as in 128x64. Default: the backbone's own."),
     ],
 }
 

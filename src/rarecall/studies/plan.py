@@ -45,6 +45,8 @@ def protocol(table: LabelTable, *, finetune: bool = False, rates: Any = None, **
         raise OptionError(
             f"--augmentation {changes['augmentation']}: heads are trained on features: pass --finetune, too"
         )
+    if not finetune and changes.get("precision") not in (None, "32", "auto"):
+        raise OptionError(f"--precision {changes['precision']}: heads of a study are trained in float32: leave it out")
     settings = recipe_for(table, head_only=not finetune, **changes)
     default = RATES[settings.head_only]
     if settings.val == "none" and rates is None:
