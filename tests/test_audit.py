@@ -212,7 +212,7 @@ def test_images_are_opened_only_if_asked_for(scenes: Path) -> None:
     assert count_facts(table, listener=Ear()).copies is None
     assert steps == []
     count_facts(table, copies=True, listener=Ear())
-    assert steps == [(3, 3)]
+    assert steps == [("images", 3, 3)]
 
 
 # --- leaks -------------------------------------------------------------------------------------------------
