@@ -21,6 +21,8 @@ from rarecall.data import LabelTable
 from rarecall.errors import DataError, ModelError, OptionError, StudyError, TrainingError
 from rarecall.inference import evaluate
 from rarecall.listener import Listener
+from rarecall.settings import changed
+from rarecall.training import recipe_for
 from tests.commands import BACKBONE, Run
 from tests.listening import Ear
 
@@ -341,3 +343,106 @@ def test_folders_of_an_earlier_form_are_refused_in_one_line(table_file: Path, tm
     (model.folder / "run.json").write_text(json.dumps({**card, "format": 1}))
     with pytest.raises(ModelError, match="in a form that is read no more: train it again"):
         rarecall.load(model.folder)
+
+
+# --- what reviews have shown -------------------------------------------------------------------------------
+
+
+def test_a_head_that_diverges_ends_its_run_and_not_the_study(table_file: Path) -> None:
+    with np.load(table_file) as stored:
+        content = dict(stored)
+    np.savez(table_file, **{**content, "features": 1e3 * content["features"]})
+    options: dict[str, Any] = {**ONE_RATE, "optimizer": "sgd", "rates": [1e3], "dropout": 0.0}
+    for changes in ({}, {"val": "none"}):
+        study = rarecall.study(table_file, losses="bce, two-way", seeds=1, **options, **changes)
+        assert any("diverged" in note for note in study.summary.notes), changes
+        assert study.results.rows["ap"].is_not_null().all()
+    model = rarecall.train(table_file, from_study=study, listener=Listener())
+    assert any("the training diverged" in note for note in model.card.notes)
+
+
+def test_a_part_to_choose_on_of_which_nothing_is_left_is_refused(photos: Path) -> None:
+    table = data.load(str(photos / "tags.csv"))
+    divided, _ = data.complete_split(table)
+    for row in divided.part("val"):
+        (photos / divided.items[row]).unlink()
+    for call in (rarecall.train, rarecall.study):
+        with pytest.raises(DataError, match="no class has a positive in the val part, so no epoch can be chosen"):
+            call(photos / "tags.csv", **PHOTOS)
+
+
+def test_a_winner_may_be_trained_under_another_way_to_choose(persons: LabelTable) -> None:
+    held = rarecall.study(persons, losses="bce", seeds=1, **ONE_RATE)
+    nothing_held = rarecall.study(persons, losses="bce", seeds=1, val="none", **ONE_RATE)
+    whole = rarecall.train(persons, from_study=held, val="none", listener=Listener()).card
+    assert (whole.data["items"]["val"], whole.training.select) == (0, "last")
+    again = rarecall.train(persons, from_study=nothing_held, val="part", select="best", listener=Listener()).card
+    assert again.data["items"]["val"] > 0
+    assert whole.data["items"]["train"] == again.data["items"]["train"] + again.data["items"]["val"]
+    assert whole.data["items"]["test"] == again.data["items"]["test"]
+
+
+def test_runs_on_other_rows_do_not_join_a_study(photos: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"losses": "bce", "epochs": 1, "rates": [1e-2], "workers": 1, "out": tmp_path / "s"}
+    hidden = [photos / f"{number:02d}.jpg" for number in (1, 2)]
+    kept = [file.read_bytes() for file in hidden]
+    for file in hidden:
+        file.unlink()
+    rarecall.study(photos / "tags.csv", seeds=1, **options, **PHOTOS)
+    for file, content in zip(hidden, kept, strict=True):
+        file.write_bytes(content)
+    with pytest.raises(StudyError, match="differs in rows"):
+        rarecall.study(photos / "tags.csv", seeds=2, **options, **PHOTOS)
+
+
+def test_options_of_a_format_are_not_taken_for_settings(table_file: Path) -> None:
+    with pytest.raises(OptionError, match="unknown option 'val'"):
+        rarecall.train(table_file, format_options={"val": "test"}, listener=Listener())
+    with pytest.raises(OptionError, match="blank is given twice"):
+        rarecall.train(table_file, blank="absent", format_options={"blank": "absent"}, listener=Listener())
+
+
+def test_what_follows_from_a_change_of_a_recipe_changes_with_it(photos: Path) -> None:
+    table = data.load(str(photos / "tags.csv"))
+    own = recipe_for(table, epochs=20, schedule="step", milestones=(5.0, 8.0), patience=2, hidden=8, dropout=0.5)
+    assert changed(own, {"hidden": 0}).dropout == 0
+    assert changed(own, {"schedule": "cosine"}).milestones is None
+    assert changed(own, {"epochs": 9}).warmup_epochs == pytest.approx(0.75)
+    none = changed(own, {"val": "none"})
+    assert (none.select, none.patience) == ("last", None)
+    steps = changed(own, {"warmup_steps": 3})
+    assert (steps.warmup_steps, steps.warmup_epochs) == (3, 0)
+    assert changed(steps, {"warmup_epochs": 1.0}).warmup_steps is None
+    head = changed(own, {"head_only": True})
+    assert (head.augmentation, head.precision) == ("none", "32")
+
+
+def test_plain_values_are_taken_as_they_are_meant(photos: Path, table_file: Path) -> None:
+    model = rarecall.train(table_file, threshold=0.5, precision=32, epochs=1, listener=Listener())
+    assert (model.card.training.threshold, model.card.training.precision) == ("0.5", "32")
+    for size in (32, "32x32", [32, 32]):
+        options: dict[str, Any] = {**PHOTOS, "image_size": size, "head_only": True, "epochs": 1}
+        assert rarecall.train(photos / "tags.csv", **options).card.architecture.inputs == (3, 32, 32)
+    study = rarecall.study(table_file, losses=["gr(mu=(0.5, 0.8), w=(0.0, 2.0))"], seeds=1, **ONE_RATE)
+    assert study.best.loss == "generalized-robust(mu=(0.5, 0.8), w=(0.0, 2.0))"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"finetune": True}, "--finetune: says how to take a study's winner"),
+        ({"warmup_from": 0.5}, "there is no warm-up"),
+        ({"warmup_steps": 500, "epochs": 1}, "must be below the 5 steps of all"),
+    ],
+)
+def test_settings_without_an_effect_are_refused(table_file: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        rarecall.train(table_file, **{**QUICK, **changes})
+
+
+def test_the_predictor_of_a_temporary_training_knows_what_it_was_trained_on(table_file: Path) -> None:
+    table = data.load(str(table_file))
+    table = replace(table, split=np.full(len(table), "train"))
+    predictor = rarecall.train(table, **QUICK).predictor
+    found = evaluate(predictor, table).summary
+    assert (found["part"], found["notes"]) == ("test", [])

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -147,7 +149,8 @@ def test_the_terminal_shows_every_loss_whole_within_80_columns(results: studies.
 
 def test_the_audit_plot_is_a_png() -> None:
     facts = audit(data.load("digits")).facts
-    content = figures.class_counts(facts.classes, figures.WIDE).png()
+    with figures.style():
+        content = figures.to_png(figures.class_counts(facts.classes, figures.WIDE))
     assert Image.open(io.BytesIO(content)).size == (1380, 630)
 
 
@@ -267,12 +270,49 @@ def test_notebooks_show_the_figures_of_a_run() -> None:
 
 def test_a_history_without_validation_is_drawn() -> None:
     history = [{"epoch": number, "train_loss": 1 / number} for number in (1, 2, 3)]
-    assert "mAP" not in figures.run_convergence(history, 3, figures.WIDE).svg().replace("mAP@class over", "")
+    with figures.style():
+        without = figures.to_svg(figures.run_convergence(history, 3, figures.WIDE))
+    assert "mAP" not in without.replace("mAP@class over", "")
     history[1] |= {"val_loss": None, "val_map_class": None}
     history[2] |= {"val_loss": 0.5, "val_map_class": 0.4}
-    drawn = figures.run_convergence(history, 3, figures.NARROW, on="test").svg()
+    with figures.style():
+        drawn = figures.to_svg(figures.run_convergence(history, 3, figures.NARROW, on="test"))
     assert "test mAP@class, %" in drawn
     assert "nan" not in drawn
+
+
+def test_names_of_any_length_and_script_are_drawn_without_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = ["two-way", "focal(gamma=1.0) + 0.5 * asymmetric(negative_gamma=4.0, clip=0.05)", "$x$"]
+    means = pl.DataFrame(
+        [
+            {"class": name, "loss": loss, "ap": 0.0, "positives_train": place, "tier": "tail"}
+            for place, name in enumerate(["長い名前のクラス" * 8, "", "a" * 300, "<b> $\\alpha$", "ok"])
+            for loss in losses
+        ]
+    )
+    summary = summary_of(*map(entry, losses))
+    monkeypatch.setattr(figures, "_MOST_POINTS", 5)
+    for size in (figures.WIDE, figures.NARROW):
+        with figures.style():
+            drawn = [
+                figures.to_svg(figures.per_class(means, losses, size)),
+                figures.to_svg(figures.sparsity_wall(means, losses, size)),
+                figures.to_svg(figures.differences(summary, size)),
+                figures.to_svg(figures.convergence(summary, size)),
+            ]
+        assert "&lt;b&gt; $\\alpha$" in drawn[0]
+        assert "aaa…" in drawn[0]
+        assert "data:image/png" in drawn[1]
+        assert all("$x$" in svg for svg in drawn)
+        assert not any("nan" in svg for svg in drawn[2:])
+
+
+def test_a_page_alone_loads_what_draws() -> None:
+    code = (
+        "import sys; from rarecall import api; from rarecall.reports import audit_page, figures, ranks_page, run_page; "
+    )
+    code += "sys.exit('matplotlib' in sys.modules or 'scipy' in sys.modules or 'torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # --- thumbnails --------------------------------------------------------------------------------------------------

@@ -98,6 +98,24 @@ def test_every_size_of_a_block_is_used() -> None:
             of_blocks()
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_change_no_bit_and_are_as_many_as_before(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, targets, weights = *sample(400, 11), drawn(400, 900)
+    before, expected = torch.get_num_threads(), resampled_average_precision(scores, targets, weights)
+    torch.set_num_threads(threads)
+    try:
+        for shared in (1, 2**23):
+            monkeypatch.setattr(resampled, "_SHARED", shared)
+            assert torch.equal(resampled_average_precision(scores, targets, weights), expected)
+            assert torch.get_num_threads() == threads
+        monkeypatch.setattr(resampled, "_average_precision", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            resampled_average_precision(scores, targets, weights)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_type_of_whole_weights_changes_nothing() -> None:
     scores, targets = sample()
     weights = drawn(60, 20)

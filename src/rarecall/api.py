@@ -23,7 +23,7 @@ from rarecall.errors import OptionError, unknown_name
 from rarecall.files import write_text
 from rarecall.inference import Predictor, RunCard
 from rarecall.listener import Listener
-from rarecall.models import Backbone, load_backbone
+from rarecall.models import Backbone, image_size, load_backbone
 from rarecall.preparation import divide, prepare, tell
 from rarecall.reports import page, terminal
 from rarecall.settings import Training, changed
@@ -98,7 +98,10 @@ class TrainedModel:
     @property
     def predictor(self) -> Predictor:
         """The model, ready to predict."""
-        return Predictor.load(self.folder)
+        predictor = Predictor.load(self.folder)
+        if self.owned is not None:
+            _ = predictor.parts  # read while the folder is there
+        return predictor
 
     @property
     def figures(self) -> dict[str, dict[str, float | None]]:
@@ -123,6 +126,7 @@ def study(
     group: str | None = None,
     listener: Listener | None = None,
     command: str | None = None,
+    format_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> StudyResult:
     """Find out which loss finds the rare labels best on some data, and how sure that is: `rarecall study`.
@@ -139,6 +143,7 @@ def study(
         group: the column whose values stay together in one part.
         listener: told of progress; default: bars and notes on stderr.
         command: what was typed, for the record.
+        format_options: of the data's format, also those that a setting has the name of, such as VOC's `val`.
         options: settings of `studies.Protocol` (`epochs=…`, `rates=…`), of the backbone (`model`, `weights`,
             `image_size`), and of the data's format (`blank="absent"`).
 
@@ -149,9 +154,8 @@ def study(
     >>> result.leaderboard["loss"].to_list(), result.best.rate
     (['binary-cross-entropy'], 0.003)
     """
-    named = losses if losses is None or isinstance(losses, str) else ", ".join(losses)
-    wanted = None if named is None else studies.parse_losses(named)
-    settings, of_backbone, of_format = _sorted(options, Protocol)
+    wanted = None if losses is None else studies.parse_losses(losses)
+    settings, of_backbone, of_format = _sorted(options, Protocol, format_options)
     folder, owned = _folder(out)
     with _told(listener) as told:
         STUDY.check(folder)
@@ -165,7 +169,6 @@ def study(
         prepared = prepare(
             divided, told, backbone=backbone, features=protocol.head_only, decode=finetune, strict=strict
         )
-        del table, divided  # whose features would stay in memory beside those of the runs
         finished = studies.study(
             plan, prepared, folder, backbone=backbone, workers=workers, listener=told, device=device
         )
@@ -196,6 +199,7 @@ def train(
     group: str | None = None,
     listener: Listener | None = None,
     command: str | None = None,
+    format_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> TrainedModel:
     """Train a model and write a run folder that predicts anywhere: `rarecall train`.
@@ -213,6 +217,7 @@ def train(
         group: the column whose values stay together in one part.
         listener: told of progress; default: bars and notes on stderr.
         command: what was typed, for the record.
+        format_options: of the data's format, also those that a setting has the name of, such as VOC's `val`.
         options: settings of `training.Training` (`epochs=…`, `rate=…`), of the backbone, and of the data's format.
 
     Raises:
@@ -222,15 +227,19 @@ def train(
     >>> model.predictor.names[:2], sorted(model.figures)
     (['zero', 'one'], ['test', 'val'])
     """
-    settings, of_backbone, of_format = _sorted(options, Training)
+    settings, of_backbone, of_format = _sorted(options, Training, format_options)
     rate, seed = settings.pop("rate", None), settings.pop("seed", 0)
     folder, owned = _folder(out)
     with _told(listener) as told:
         TRAINING.check(folder)
         if loss is not None and from_study is not None:
             raise OptionError(f"--loss {loss}: --from-study takes the study's own: leave one of them out")
+        if finetune and from_study is None:
+            raise OptionError("--finetune: says how to take a study's winner: pass --from-study, or leave it out")
         winner = None if from_study is None else _winner(from_study, told)
         table = _load(data, group, of_format, told)
+        if finetune and table.features is not None:
+            raise OptionError(f"--finetune: {table.source} has features, not images: leave it out")
         if winner is None:
             recipe = training.recipe_for(table, **settings)
         elif finetune and winner.protocol.head_only:
@@ -243,7 +252,7 @@ def train(
         divided = divide(table, val=recipe.val, kept=winner.parts if winner else None)
         card = training.train(
             chosen, divided, folder, told, backbone=backbone, device=device, workers=workers, strict=strict,
-            tensorboard=tensorboard, command=command or "rarecall.train(…)",
+            tensorboard=tensorboard, command=command or "rarecall.train(…)", forgiving=winner is not None,
         )  # fmt: skip
     return TrainedModel(folder, card, owned)
 
@@ -260,7 +269,7 @@ class _Winner:
 
 def _winner(of: str | Path | StudyResult, listener: Listener) -> _Winner:
     folder = of.folder if isinstance(of, StudyResult) else Path(of)
-    summary = Results.read(folder).summary
+    summary = Summary.read(folder)
     best = summary.tuned[0]
     listener.say(
         "note",
@@ -303,23 +312,25 @@ def _backbone(
         listener.say(
             "note", "fetching pretrained weights unless they are cached; without a network, pass --weights FILE"
         )
-    size = options.get("image_size", kept.get("image_size"))
-    backbone = load_backbone(
-        options.get("model") or kept.get("model"), weights, None if size is None else tuple(size), device=device
-    )
+    size = image_size(options.get("image_size", kept.get("image_size")))
+    backbone = load_backbone(options.get("model") or kept.get("model"), weights, size, device=device)
     if kept.get("weights_digest") not in (None, backbone.description["weights_digest"]):
         listener.say("warning", "other weights than the study's: what it found may not hold for them")
     return backbone
 
 
 def _sorted(
-    options: Mapping[str, Any], settings: type[Protocol] | type[Training]
+    options: Mapping[str, Any], settings: type[Protocol] | type[Training], format_options: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Options as settings, of the backbone, and of the format; those that are None are as good as not given."""
     given = {name: value for name, value in options.items() if value is not None}
-    own = {name: value for name, value in given.items() if name in settings.model_fields}
+    names = set(settings.model_fields) - ({"head_only"} if settings is Protocol else {"loss"})
+    own = {name: value for name, value in given.items() if name in names}
     backbone = {name: value for name, value in given.items() if name in BACKBONE}
-    return own, backbone, {name: value for name, value in given.items() if name not in own and name not in backbone}
+    others = {name: value for name, value in given.items() if name not in own and name not in backbone}
+    if twice := sorted(others.keys() & (format_options or {}).keys()):
+        raise OptionError(f"{twice[0]} is given twice: as an option and among the format's: leave out one")
+    return own, backbone, {**others, **(format_options or {})}
 
 
 def _train_command(

@@ -1,5 +1,6 @@
 """From a table as it was loaded to what is trained, scored and counted: one way for study, train and evaluate."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -22,11 +23,13 @@ class Divided:
     Attributes:
         table: with a complete split.
         fingerprint: of the table as it was loaded.
+        val: what choices are made on, as `divide` took it.
         notes: how rows came to their parts.
     """
 
     table: LabelTable
     fingerprint: str
+    val: str = "part"
     notes: tuple[str, ...] = ()
 
     @property
@@ -53,6 +56,12 @@ class Prepared:
     audit: Audit
     notes: list[str]
 
+    def digest(self) -> str:
+        """A hash of which rows are left and in which part each is: what runs that are compared must share."""
+        own = hashlib.sha256(parts_of(self.table, "").digest().encode())
+        own.update("\n".join(self.table.items).encode())
+        return own.hexdigest()[:16]
+
 
 def divide(table: LabelTable, *, val: str = "part", kept: Parts | None = None) -> Divided:
     """Give every row its part, as the table has it, as it was kept, or taken from train.
@@ -67,15 +76,16 @@ def divide(table: LabelTable, *, val: str = "part", kept: Parts | None = None) -
         DataError: too few rows to take a part from.
     """
     fingerprint = table.fingerprint()
-    if kept is not None and kept.fingerprint == fingerprint:
+    notes: list[str] = []
+    if kept is not None:
         table, notes = kept.divide(table, fingerprint)
-        return Divided(table, fingerprint, tuple(notes))
-    joined = []
+        if fingerprint != kept.fingerprint and not notes:
+            notes.append("these are other data than the study's: their parts are drawn anew")
     if val != "part" and len(rows := table.part("val")):
-        joined.append(f"the {len(rows):,} rows of the validation part are trained on, too (--val {val})")
+        notes.append(f"the {len(rows):,} rows of the validation part are trained on, too (--val {val})")
         table = replace(table, split=np.where(table.split == "val", "train", table.split))
     table, taken = complete_split(table, ("test", "val") if val == "part" else ("test",))
-    return Divided(table, fingerprint, (*joined, *taken))
+    return Divided(table, fingerprint, val, (*notes, *taken))
 
 
 def prepare(
@@ -114,7 +124,7 @@ def prepare(
     elif table.features is None:
         table, left_out = without_unreadable(table, strict=strict, decode=decode)
         images, lost = table, lost + left_out
-    check_learnable(table)
+    check_learnable(table, chosen_on="val" if divided.val == "part" else None)
     found = audit(table)
     tell(listener, [*lost, *found.warnings], [*divided.notes, *found.advice])
     return Prepared(table, images, divided, found, [*lost, *divided.notes])

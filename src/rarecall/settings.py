@@ -113,10 +113,27 @@ class Recipe(BaseModel):
         """Numbers separated by commas, as on the command line."""
         return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
+    @field_validator("threshold", "precision", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        """A number may stand for its word."""
+        return f"{value:g}" if isinstance(value, int | float) else value
+
     @property
     def fitted_on(self) -> str | None:
         """The part that thresholds are fitted on; None where the decision is at a score of 0.5."""
         return None if self.threshold == "0.5" else {"part": "val", "none": "train", "test": "test"}[self.val]
+
+    @property
+    def picked_on_test(self) -> list[str]:
+        """What is picked by the test part."""
+        if self.val != "test":
+            return []
+        picked = {
+            "epochs": self.select == "best" or self.patience is not None,
+            "thresholds": self.fitted_on == "test",
+        }
+        return [name for name, so in picked.items() if so]
 
     def factor(self, step: int, steps: int) -> float:
         """What the rates are multiplied by at a step, counted from 0, with so many steps an epoch.
@@ -162,9 +179,11 @@ class Training(Recipe):
     loss: str = Field(description="As `losses.build` takes it.")
     rate: float = Field(gt=0, description="Learning rate of the head.")
     seed: int = Field(
-        0, ge=0, description="Decides initial weights (of a backbone without weights, too), order, augmentation and "
-        "dropout; never the split."
-    )  # fmt: skip
+        0,
+        ge=0,
+        description="Decides initial weights (of a whole network's backbone without weights, too), order, "
+        "augmentation and dropout; never the split.",
+    )
 
     def rate_of_backbone(self) -> float:
         """The backbone's learning rate."""
@@ -242,8 +261,8 @@ def refuse_contradictions(own: Recipe, given: Mapping[str, Any]) -> None:
             f"tolerance={own.tolerance:g}: means something to --patience alone: pass that, too",
         ),
         (
-            own.loss_optimizer == "authors" and own.precision == "16",
-            "loss_optimizer=authors: a scaler of float16 cannot serve two optimisers: pass --precision bf16 or 32",
+            own.warmup_from > 0 and not (own.warmup_steps or own.warmup_epochs),
+            f"warmup_from={own.warmup_from:g}: there is no warm-up: pass --warmup-epochs or --warmup-steps, too",
         ),
     )
     wrong = next((sentence for found, sentence in contradictions if found), None)
@@ -252,14 +271,34 @@ def refuse_contradictions(own: Recipe, given: Mapping[str, Any]) -> None:
 
 
 def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe with some settings changed.
+    """The recipe with some settings changed, and with those that follow from them.
 
     Raises:
         OptionError: a value out of its range, or a combination that means nothing.
     """
-    own = checked(Recipe, **{**recipe.model_dump(), **changes})
+    own = checked(Recipe, **{**recipe.model_dump(), **_following(recipe, changes), **changes})
     refuse_contradictions(own, changes)
     return own
+
+
+def _following(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What changes with other settings: what meant something only beside them, and what is a share of them."""
+    follows: dict[str, Any] = {}
+    if changes.get("head_only") and not recipe.head_only:
+        follows |= {"augmentation": "none", "backbone_rate": None, "warmup_epochs": 0.0, "precision": "32"}
+    if changes.get("hidden") == 0:
+        follows |= {"dropout": 0.0}
+    if changes.get("val") == "none":
+        follows |= {"select": "last", "metric": "map_class", "patience": None, "tolerance": 0.0}
+    if changes.get("schedule", "step") != "step":
+        follows |= {"milestones": None}
+    if "warmup_epochs" in changes:
+        follows |= {"warmup_steps": None}
+    elif "warmup_steps" in changes:
+        follows |= {"warmup_epochs": 0.0}
+    elif isinstance(epochs := changes.get("epochs"), int) and not recipe.head_only:
+        follows |= {"warmup_epochs": min(recipe.warmup_epochs, WARMUP * epochs)}
+    return follows
 
 
 def checked(settings: type[S], **values: Any) -> S:

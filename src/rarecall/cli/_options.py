@@ -6,7 +6,6 @@ what it does is said there, once.
 
 import functools
 import inspect
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable
@@ -109,9 +108,7 @@ def takes(
         @functools.wraps(command)
         def with_options(**values: Any) -> None:
             options = given(**{name: values.pop(name) for name in others})
-            options |= parse_options(options.pop("option", []))
-            if "image_size" in options:
-                options["image_size"] = parse_size(options["image_size"])
+            options["format_options"] = parse_options(options.pop("option", []))
             command(options=options, **values)
 
         own = inspect.signature(command).parameters
@@ -137,7 +134,8 @@ def load(data: str, options: dict[str, Any], listener: "Listener") -> "LabelTabl
     """The table, whose notes are said."""
     from rarecall.data import load
 
-    table = load(data, **options)
+    named = {name: value for name, value in options.items() if name != "format_options"}
+    table = load(data, **named, **options["format_options"])
     for note in table.notes:
         listener.say("note", note)
     return table
@@ -164,18 +162,6 @@ def parse_options(words: Iterable[str]) -> dict[str, str]:
             raise OptionError(f"--option {word}: {name} is given twice")
         options[name] = value
     return options
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Height and width of `HxW`, or of one number for both.
-
-    >>> parse_size("128x64")
-    (128, 64)
-    """
-    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text.strip().lower())
-    if not match or "0" in (match[1], match[2]):
-        raise OptionError(f"--image-size {text}: write height x width, as in 128x64")
-    return int(match[1]), int(match[2] or match[1])
 
 
 def say(kind: str, sentence: str) -> None:

@@ -38,6 +38,7 @@ def audit(
         facts = audited(table, copies=duplicates, listener=listener)
     terminal.print_audit(facts, _options.output)
     write_text(out / "audit.json", json.dumps(facts.as_dict(), indent=1, allow_nan=False))
-    write_bytes(out / "audit.png", figures.class_counts(facts.facts.classes, figures.WIDE).png())
+    with figures.style():
+        write_bytes(out / "audit.png", figures.to_png(figures.class_counts(facts.facts.classes, figures.WIDE)))
     write_text(out / "audit.html", audit_page.render(facts, table))
     _options.output.print(f"\nreport: {out / 'audit.html'}", soft_wrap=True)

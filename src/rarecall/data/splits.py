@@ -60,11 +60,15 @@ def _in_order_of_names(table: LabelTable, rows: np.ndarray, groups: np.ndarray) 
     return np.array([place[group] for group in groups.tolist()])
 
 
-def check_learnable(table: LabelTable) -> None:
+def check_learnable(table: LabelTable, chosen_on: str | None = "val") -> None:
     """Refuse a table that nothing can be learnt from, chosen on or measured on.
 
+    Args:
+        table: with a complete split.
+        chosen_on: the part that choices are made on; None: there need not be one.
+
     Raises:
-        DataError: fewer rows than classes, or a part without any positive; a validation part there need not be.
+        DataError: fewer rows than classes, or a part without any positive.
     """
     if len(table) < len(table.names):
         raise DataError(
@@ -73,7 +77,7 @@ def check_learnable(table: LabelTable) -> None:
         )
     needs = {"train": "nothing can be learnt", "val": "no epoch can be chosen", "test": "nothing can be measured"}
     for part, consequence in needs.items():
-        if part == "val" and not len(table.part("val")):
+        if part == "val" and chosen_on is None:
             continue
         if not (table.labels[table.part(part)] == PRESENT).any():
             raise DataError(f"{table.source}: no class has a positive in the {part} part, so {consequence}")

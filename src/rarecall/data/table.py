@@ -187,4 +187,5 @@ def is_unknown(value: Any) -> bool:
     >>> is_unknown(""), is_unknown(-1), is_unknown("market1501/-1"), is_unknown(7)
     (True, True, True, False)
     """
-    return str(value).rpartition("/")[2].strip() in ("", "-1", "None", "nan", "NaT")
+    source, slash, own = str(value).rpartition("/")
+    return own.strip() in ("-1", "None", "nan", "NaT") or (not own.strip() and not (slash and "/" in source))

@@ -96,7 +96,7 @@ def scored_by(predictor: Predictor, table: LabelTable, part: str | None = None) 
     table, notes = prepare_part(table, part, kept=predictor.parts)
     if predictor.parts is None:
         notes.append(f"{PARTS_FILE} is not in the run folder: what the model was trained on cannot be told")
-    if predictor.card.training.val == "test":
+    if predictor.card.training.picked_on_test:
         notes.append("the model was chosen on the test part (--val test), which flatters its figures there")
     order = [list(table.names).index(name) for name in predictor.names]
     table = replace(table, names=predictor.names, labels=np.ascontiguousarray(table.labels[:, order]))

@@ -1,6 +1,6 @@
 """Networks: timm backbones, the heads trained on them, and the two as one classifier."""
 
-from rarecall.models.backbones import Backbone, differing_layers, load_backbone
+from rarecall.models.backbones import Backbone, differing_layers, image_size, load_backbone
 from rarecall.models.classifier import Architecture, Classifier, architecture_of, initialised, parameter_groups
 from rarecall.models.devices import cores, resolve_device
 from rarecall.models.heads import build_head, head_defaults
@@ -14,6 +14,7 @@ __all__ = [
     "cores",
     "differing_layers",
     "head_defaults",
+    "image_size",
     "initialised",
     "load_backbone",
     "parameter_groups",

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ import torch
 from pydantic import BaseModel, PositiveInt, ValidationError
 from torch import Tensor, nn
 
-from rarecall.errors import ModelError, listing, unknown_name
+from rarecall.errors import ModelError, OptionError, listing, unknown_name
 from rarecall.models.devices import resolve_device
 
 DEFAULT_MODEL = "resnet18"
@@ -57,6 +58,24 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """
     scaled = images.contiguous(memory_format=torch.channels_last).float()
     return scaled.mul_(1 / (255 * std)).sub_(mean / std)  # in place: three passes over floats would be seen
+
+
+def image_size(given: Any) -> tuple[int, int] | None:
+    """Height and width of `HxW`, of one number for both, or of two numbers; None for None.
+
+    Raises:
+        OptionError: it is none of these.
+
+    >>> image_size("128x64"), image_size(64), image_size([32, 16])
+    ((128, 64), (64, 64), (32, 16))
+    """
+    if given is None:
+        return None
+    text = "x".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
+    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text.strip().lower())
+    if not match or "0" in (match[1], match[2]):
+        raise OptionError(f"--image-size {text}: write height x width, as in 128x64")
+    return int(match[1]), int(match[2] or match[1])
 
 
 def load_backbone(

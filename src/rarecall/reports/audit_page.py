@@ -8,7 +8,7 @@ from rarecall.audit.facts import CopyPair
 from rarecall.data.table import LabelTable
 from rarecall.labels import HEAD_POSITIVES, MEDIUM_POSITIVES
 from rarecall.reports import figures
-from rarecall.reports.page import both_sizes, template
+from rarecall.reports.page import Draw, drawn, template
 from rarecall.reports.thumbnails import thumbnail
 
 MOST_PAIRS = 24  # of copies that are shown
@@ -24,14 +24,14 @@ def render(audit: Audit, table: LabelTable) -> str:
         table: the data set, whose images are shown.
     """
     facts = audit.facts
-    drawings = {"counts": both_sizes(lambda size: figures.class_counts(facts.classes, size))}
+    drawings: dict[str, Draw] = {"counts": lambda size: figures.class_counts(facts.classes, size)}
     if any(row.shares[part] and row.shares["train"] for row in facts.classes for part in ("val", "test")):
-        drawings["prevalences"] = both_sizes(lambda size: figures.prevalences(facts, size))
+        drawings["prevalences"] = lambda size: figures.prevalences(facts, size)
     rows = {item: row for row, item in enumerate(table.items)}
     return template("audit.html").render(
         facts=facts,
         findings=audit.findings,
-        figures=drawings,
+        figures=drawn(drawings),
         classes=sorted(facts.classes, key=lambda row: row.positives),
         copies=[_shown(pair, table, rows) for pair in _worth_seeing(facts)],
         unknown=_unknown_by_source(facts),

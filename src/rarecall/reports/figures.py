@@ -1,30 +1,62 @@
-"""The figures, each drawn from the summary and the rows alone, at a wide or a narrow size."""
+"""The figures, each drawn from the summary and the rows alone, at a wide or a narrow size.
 
+They are made and written within `style()`. Matplotlib is imported with the first one, because its import takes longer
+than everything that needs no figure.
+"""
+
+import io
+import re
+import unicodedata
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from markupsafe import escape
 from torch import Tensor
 
 from rarecall import metrics
 from rarecall.audit import ClassFacts, Facts
 from rarecall.labels import HEAD_POSITIVES, MEDIUM_POSITIVES
-from rarecall.reports.drawing import SOFT, Drawing, Words, fitted, width_of
-from rarecall.reports.panels import GAP, Panel, Scale, Ticks, heading, legend, room_for
 from rarecall.studies.summary import Summary
 
-Size = tuple[float, float]
-WIDE: Size = (920.0, 420.0)
-NARROW: Size = (400.0, 380.0)
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+Size = tuple[float, float]  # in inches
+WIDE: Size = (9.2, 4.2)
+NARROW: Size = (4.0, 3.8)
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#555555")
 TIER_COLOURS = {"head": "#2c5c8a", "medium": "#6f9cc4", "tail": "#d97a3a"}
-PALE = "#e3e8ee"
+PALE, SOFT, INK = "#e3e8ee", "#777777", "#333333"
+STYLE: dict[Any, Any] = {
+    "font.size": 9, "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "text.color": INK,
+    "text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "rarecall",
+    "figure.autolayout": False, "figure.constrained_layout.use": False,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e6e6",
+    "axes.axisbelow": True, "axes.edgecolor": "#888888", "axes.titlesize": 9, "axes.labelcolor": INK,
+    "xtick.color": "#888888", "xtick.labelcolor": INK, "ytick.color": "#888888", "ytick.labelcolor": INK,
+    "lines.linewidth": 2, "lines.markersize": 4, "legend.frameon": False,
+}  # fmt: skip
 MOST_CLASSES = 40
 RELIABILITY_BINS = 15
-_BELOW = 44.0  # a panel: the words at its ticks and its title
-_ROW = 23.0  # of a class
-_AT_EDGE = 16.0  # half of the words at the last tick
+_LETTER = 0.075  # inches, of a letter on average
+_MOST_POINTS = 3000  # that are drawn one by one; more are a picture
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Our style while figures are made and written, once for all of a page."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        # Names may be in any script: a browser has the glyphs that the drawing font lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
 
 
 def colours(losses: Sequence[str]) -> dict[str, str]:
@@ -41,26 +73,27 @@ def class_means(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def sparsity_wall(means: pl.DataFrame, losses: Sequence[str], size: Size) -> Drawing:
+def sparsity_wall(means: pl.DataFrame, losses: Sequence[str], size: Size) -> "Figure":
     """AP of each class against its training positives; the lines are means over classes of similar counts."""
-    drawing = Drawing(*size, "AP of each class against its positives in train")
-    top = _losses(drawing, losses)
+    figure, axes = _canvas(size, "AP of each class against its positives in train")
     positives = means["positives_train"].to_numpy()
     most = float(positives.max())
-    x = Scale(max(float(positives.min()), 0.7) / 1.2, max(most, 2) * 1.2, log=True)
-    panel = _panel(drawing, x, Scale(0, _above(100 * means["ap"].to_numpy())), "positives in train", "AP, %", top)
+    edges = np.unique(np.geomspace(1, max(most, 2) + 1, 9).round())
+    for loss, colour in colours(losses).items():
+        x, y = _counts_and_ap(means, loss)
+        axes.plot(x, y, "o", color=colour, alpha=0.35, markeredgewidth=0, rasterized=len(means) > _MOST_POINTS)
+        axes.plot(*_means_of_bins(x, y, edges), color=colour, marker="o", label=loss, zorder=3)
+    axes.set_xscale("log")
+    axes.set_xlim(max(float(positives.min()), 0.7) / 1.2, max(most, 2) * 1.2)
+    _ticks_of_logarithms(axes.xaxis)
     for limit in (MEDIUM_POSITIVES, HEAD_POSITIVES):
         if most > limit:
-            panel.mark_x(limit)
-            ((at, _),) = panel.points([limit], [0])
-            drawing.add(Words((at + 3, panel.top + 6), str(limit), "left", SOFT, 10.5))
-    edges = np.unique(np.geomspace(1, max(most, 2) + 1, 9).round())
-    of_loss = {loss: _counts_and_ap(means, loss) for loss in losses}
-    for loss, colour in colours(losses).items():
-        panel.dots(*of_loss[loss], colour, opacity=0.35)
-    for loss, colour in colours(losses).items():
-        panel.line(*_means_of_bins(*of_loss[loss], edges), colour, dots=3)
-    return drawing
+            axes.axvline(limit, color=SOFT, linewidth=0.8, linestyle=":")
+            axes.text(limit, 1, f" {limit}", transform=axes.get_xaxis_transform(), va="top", color=SOFT, fontsize=8)
+    axes.set(xlabel="positives in train", ylabel="AP, %")
+    axes.set_ylim(0, None)
+    _legend(figure, axes)
+    return figure
 
 
 def _counts_and_ap(means: pl.DataFrame, loss: str) -> tuple[np.ndarray, np.ndarray]:
@@ -74,78 +107,65 @@ def _means_of_bins(x: np.ndarray, y: np.ndarray, edges: np.ndarray) -> tuple[lis
     return [float(np.exp(np.log(x[own]).mean())) for own in inside], [float(y[own].mean()) for own in inside]
 
 
-def per_class(means: pl.DataFrame, losses: Sequence[str], size: Size) -> Drawing:
+def per_class(means: pl.DataFrame, losses: Sequence[str], size: Size) -> "Figure":
     """AP of the rarest classes: a bar to the best loss, and a dot for each."""
     order = means.unique("class", maintain_order=True).sort("positives_train", maintain_order=True).head(MOST_CLASSES)
     names = order["class"].to_list()
-    drawing = Drawing(size[0], 0, "AP of the rarest classes")
-    top = _losses(drawing, losses)
-    drawing.height = top + _ROW * len(names) + _BELOW
     table = {(row["class"], row["loss"]): 100 * row["ap"] for row in means.to_dicts()}
-    counts = [f" ({count:,})" for count in order["positives_train"]]
-    rows = _named_rows(names, size[0] * 0.4, counts)
-    x, y = Scale(0, _above(np.array(list(table.values())))), Scale(len(names) - 0.5, -0.5)
-    panel = _panel(drawing, x, y, "AP, % (positives in train)", "", top, y_ticks=rows, grid=(True, False))
-    for row, name in enumerate(names):
-        panel.bar((0, max(table[name, loss] for loss in losses)), (row - 0.33, row + 0.33), PALE)
+    figure, axes = _canvas((size[0], 1.0 + 0.235 * len(names)), "AP of the rarest classes")
+    rows = range(len(names))
+    axes.barh(rows, [max(table[name, loss] for loss in losses) for name in names], color=PALE, height=0.66)
     for loss, colour in colours(losses).items():
-        panel.dots([table[name, loss] for name in names], range(len(names)), colour, radius=4)
-    return drawing
+        axes.plot([table[name, loss] for name in names], rows, "o", color=colour, markersize=6, label=loss)
+    counts = [f" ({count:,})" for count in order["positives_train"]]
+    room = 0.42 * size[0] / _LETTER
+    labels = [_fitted(name, room - len(count)) + count for name, count in zip(names, counts, strict=True)]
+    axes.set_yticks(rows, labels)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlim(0, None)
+    axes.set_xlabel("AP, % (positives in train)")
+    _legend(figure, axes)
+    return figure
 
 
-def _named_rows(names: Sequence[str], room: float, after: Sequence[str]) -> Ticks:
-    """A tick for each row, whose name is cut and what stands after it is not."""
-    return [
-        (row, fitted(name, room - width_of(tail), 12) + tail)
-        for row, (name, tail) in enumerate(zip(names, after, strict=True))
-    ]
-
-
-def differences(summary: Summary, size: Size) -> Drawing:
+def differences(summary: Summary, size: Size) -> "Figure":
     """Each loss's paired difference to the best with its interval, on all classes and on the tail."""
     groups = [group for group in ("all", "tail") if group in summary.counted_classes]
-    side_by_side = size[0] > 600
-    one = 30.0 + 30 * len(summary.tuned) + _BELOW
-    drawing = Drawing(size[0], one * (1 if side_by_side else len(groups)), "paired differences to the best loss")
-    names = [entry.loss for entry in summary.tuned]
-    rows = _named_rows(names, size[0] * (0.3 if side_by_side else 0.42), [""] * len(names))
-    left = room_for(rows, title=False)
-    width = (size[0] - left) / (len(groups) if side_by_side else 1)
-    of_loss = colours(summary.losses)
-    for place, group in enumerate(groups):
-        across, down = (left + place * width, 0.0) if side_by_side else (left, place * one)
-        found = {entry.loss: entry.to_best[group] for entry in summary.tuned}
-        x = _around(np.array([0.0] + [value for own in found.values() for value in (own.low, own.high)]))
-        panel = Panel(
-            drawing, across, down + 30, across + width - _AT_EDGE, down + one - _BELOW, x, Scale(len(names) - 0.5, -0.5)
-        )
-        counted = summary.counted_classes[group]
-        heading(drawing, ((panel.left + panel.right) / 2, down + 14), f"{group} ({counted} classes)")
-        panel.x_axis("points of mAP from the best")
-        panel.y_axis("", [] if side_by_side and place else rows, grid=False)
-        panel.mark_x(0, dotted=False)
-        for row, (loss, own) in enumerate(found.items()):
-            panel.line([own.low, own.high], [row, row], of_loss[loss])
-            panel.dots([own.mean], [row], of_loss[loss], radius=4.5)
-    return drawing
+    across = size[0] > 6
+    height = 0.75 + 0.3 * len(summary.tuned)
+    figure = _figure((size[0], height * (1 if across else len(groups))), "paired differences to the best loss")
+    grid = (1, len(groups)) if across else (len(groups), 1)
+    names = [_fitted(entry.loss, (0.3 if across else 0.45) * size[0] / _LETTER) for entry in summary.tuned]
+    for place, (group, axes) in enumerate(zip(groups, figure.subplots(*grid, squeeze=False).flat, strict=True)):
+        for row, entry in enumerate(summary.tuned):
+            found, colour = entry.to_best[group], colours(summary.losses)[entry.loss]
+            axes.plot([found.low, found.high], [row, row], color=colour, linewidth=2.5)
+            axes.plot(found.mean, row, "o", color=colour, markersize=6)
+        axes.axvline(0, color=SOFT, linewidth=1)
+        axes.set_yticks(range(len(names)), [""] * len(names) if across and place else names)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", visible=False)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_title(f"{group} ({summary.counted_classes[group]} classes)")
+        axes.set_xlabel("points of mAP from the best")
+    return figure
 
 
-def convergence(summary: Summary, size: Size) -> Drawing:
+def convergence(summary: Summary, size: Size) -> "Figure":
     """The mAP@class that choices are made on over the epochs, mean over seeds, with the range of the seeds."""
-    drawing = Drawing(*size, "mAP@class over the epochs")
-    top = _losses(drawing, summary.losses)
-    curves = {loss: _complete(summary, loss) for loss in summary.losses}
-    known = [own for own in curves.values() if own.size]
-    longest, y = max(own.shape[1] for own in known), _around(np.concatenate([own.ravel() for own in known]))
-    title = "test mAP@class, %" if summary.protocol.val == "test" else "validation mAP@class, %"
-    panel = _panel(drawing, Scale(1, max(longest, 2)), y, "epoch", title, top, whole=True)
+    figure, axes = _canvas(size, "mAP@class over the epochs")
     for loss, colour in colours(summary.losses).items():
-        own = curves[loss]
-        if own.size:
-            epochs = range(1, own.shape[1] + 1)
-            panel.band(epochs, own.min(0).tolist(), own.max(0).tolist(), colour)
-            panel.line(epochs, own.mean(0), colour)
-    return drawing
+        values = _complete(summary, loss)
+        if values.size:
+            epochs = range(1, values.shape[1] + 1)
+            axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
+            axes.plot(epochs, values.mean(0), color=colour, label=loss, marker="o" if len(epochs) == 1 else "")
+    _epochs(axes)
+    axes.set_ylabel("test mAP@class, %" if summary.protocol.val == "test" else "validation mAP@class, %")
+    _legend(figure, axes)
+    return figure
 
 
 def _complete(summary: Summary, loss: str) -> np.ndarray:
@@ -162,57 +182,30 @@ def has_convergence(summary: Summary) -> bool:
 
 def run_convergence(
     history: Sequence[Mapping[str, float | None]], epoch: int, size: Size, *, on: str = "validation"
-) -> Drawing:
+) -> "Figure":
     """The losses and the mAP@class of one training, where there was a part to choose `on`, and the epoch kept."""
-    curves = {name: _values(history, name) for name in ("train_loss", "val_loss", "val_map_class")}
-    seen = {name: own for name, own in curves.items() if np.isfinite(own).any()}
-    drawing = Drawing(*size, "losses and mAP@class over the epochs")
-    losses = [("train", COLOURS[0], "train_loss"), (on, COLOURS[1], "val_loss")]
-    shown = [(words, colour, name) for words, colour, name in losses if name in seen]
-    figures = [("val_map_class", COLOURS[2])] if "val_map_class" in seen else []
-    top = legend(drawing, [(words, colour, "dot") for words, colour, _ in shown])
-    stacked = size[0] < 600
-    if stacked and figures:
-        drawing.height *= 1.6
-    boxes = list(_boxes(drawing, top, 1 + len(figures), stacked))
-    x = Scale(1, max(len(history), 2))
-    panel = _run_panel(drawing, boxes[0], x, [seen[name] for _, _, name in shown], "loss", epoch)
-    for _, colour, name in shown:
-        panel.line(range(1, len(history) + 1), seen[name], colour, dots=3)
-    for name, colour in figures:
-        panel = _run_panel(drawing, boxes[1], x, [100 * seen[name]], f"{on} mAP@class, %", epoch)
-        panel.line(range(1, len(history) + 1), 100 * seen[name], colour, dots=3)
-    return drawing
+    losses = {"train": (_values(history, "train_loss"), COLOURS[0]), on: (_values(history, "val_loss"), COLOURS[1])}
+    figures = {f"{on} mAP@class, %": (100 * _values(history, "val_map_class"), COLOURS[2])}
+    panels = {"loss": losses} | {title: {"": own} for title, own in figures.items() if np.isfinite(own[0]).any()}
+    across = size[0] > 6
+    height = size[1] if across or len(panels) == 1 else 1.6 * size[1]
+    figure = _figure((size[0], height), "losses and mAP@class over the epochs")
+    grid = (1, len(panels)) if across else (len(panels), 1)
+    for (title, curves), axes in zip(panels.items(), figure.subplots(*grid, squeeze=False).flat, strict=True):
+        for words, (values, colour) in curves.items():
+            if np.isfinite(values).any():
+                axes.plot(range(1, len(values) + 1), values, color=colour, marker="o", label=words)
+        if epoch:
+            axes.axvline(epoch, color=SOFT, linewidth=1, linestyle=":")
+        _epochs(axes)
+        axes.set_ylabel(title)
+        if len(axes.get_legend_handles_labels()[1]) > 1:
+            axes.legend()
+    return figure
 
 
 def _values(history: Sequence[Mapping[str, float | None]], name: str) -> np.ndarray:
     return np.array([np.nan if row.get(name) is None else row[name] for row in history], dtype=float)
-
-
-def _boxes(drawing: Drawing, top: float, panels: int, stacked: bool) -> Iterator[tuple[float, float, float, float]]:
-    """Left, top, right and bottom of each panel with its axes."""
-    for place in range(panels):
-        if stacked:
-            height = (drawing.height - top) / panels
-            yield 0.0, top + place * height, drawing.width, top + (place + 1) * height
-        else:
-            width = drawing.width / panels
-            yield place * width, top, (place + 1) * width, drawing.height
-
-
-def _run_panel(
-    drawing: Drawing,
-    box: tuple[float, float, float, float],
-    x: Scale,
-    curves: Sequence[np.ndarray],
-    title: str,
-    epoch: int,
-) -> Panel:
-    y = _around(np.concatenate(curves)) if curves else Scale(0, 1)
-    panel = _panel(drawing, x, y, "epoch", title, box[1], box=box, whole=True)
-    if epoch:
-        panel.mark_x(epoch)
-    return panel
 
 
 def threshold_curves(logits: Tensor, targets: Tensor, thresholds: Tensor) -> dict[str, np.ndarray]:
@@ -228,19 +221,16 @@ def threshold_curves(logits: Tensor, targets: Tensor, thresholds: Tensor) -> dic
     return {"shift": shifts, **means}
 
 
-def threshold_shift(curves: Mapping[str, np.ndarray], size: Size) -> Drawing:
+def threshold_shift(curves: Mapping[str, np.ndarray], size: Size) -> "Figure":
     """Draw `threshold_curves`."""
-    drawing = Drawing(*size, "precision, recall and F1 with the thresholds moved")
-    names = {"precision": ("precision", COLOURS[0]), "recall": ("recall", COLOURS[1]), "f1": ("F1", COLOURS[2])}
-    top = legend(drawing, [(words, colour, "dot") for words, colour in names.values()])
-    shifts = curves["shift"]
-    y = Scale(0, _above(np.concatenate([curves[name] for name in names])))
-    x = Scale(float(shifts[0]), float(shifts[-1]))
-    panel = _panel(drawing, x, y, "all thresholds moved by (logits)", "mean over classes, %", top)
-    panel.mark_x(0)
-    for name, (_, colour) in names.items():
-        panel.line(shifts, curves[name], colour)
-    return drawing
+    figure, axes = _canvas(size, "precision, recall and F1 with the thresholds moved")
+    for name, colour in zip(("precision", "recall", "f1"), COLOURS, strict=False):
+        axes.plot(curves["shift"], curves[name], color=colour, label="F1" if name == "f1" else name)
+    axes.axvline(0, color=SOFT, linewidth=1, linestyle=":")
+    axes.set_ylim(0, None)
+    axes.set(xlabel="all thresholds moved by (logits)", ylabel="mean over classes, %")
+    _legend(figure, axes)
+    return figure
 
 
 def reliability_bins(probabilities: Tensor, targets: Tensor) -> dict[str, np.ndarray]:
@@ -254,125 +244,158 @@ def reliability_bins(probabilities: Tensor, targets: Tensor) -> dict[str, np.nda
     return {"confidence": 100 * confidence, "frequency": 100 * frequency, "count": count}
 
 
-def reliability(bins: Mapping[str, np.ndarray], size: Size) -> Drawing:
+def reliability(bins: Mapping[str, np.ndarray], size: Size) -> "Figure":
     """How often entries with about the same score are present, and how many entries those are."""
-    drawing = Drawing(*size, "share that is present at each score")
-    top = legend(
-        drawing, [("all classes together", COLOURS[0], "dot"), ("scores are probabilities", "#555555", "line")]
+    figure, axes = _canvas(size, "share that is present at each score")
+    many, middles = axes.twinx(), (np.arange(RELIABILITY_BINS) + 0.5) / RELIABILITY_BINS
+    seen = bins["count"] > 0
+    many.bar(100 * middles[seen], bins["count"][seen], width=90 / RELIABILITY_BINS, color=PALE)
+    many.set_yscale("log")
+    many.set_ylim(0.5, max(float(bins["count"].max()), 1) * 1.5)
+    _ticks_of_logarithms(many.yaxis)
+    many.set_ylabel("entries (bars)")
+    many.grid(visible=False)
+    axes.set_zorder(many.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    axes.grid(visible=False)
+    axes.plot(
+        bins["confidence"][seen], bins["frequency"][seen], color=COLOURS[0], marker="o", label="all classes together"
     )
-    count, percent = bins["count"], Scale(0, 100)
-    entries = Scale(0.5, max(float(count.max()), 1) * 1.5, log=True)
-    right = drawing.width - room_for(entries.ticks(6))
-    panel = _panel(
-        drawing, percent, percent, "score, %", "share that is present, %", top, right=right, grid=(False, False)
-    )
-    many = Panel(drawing, panel.left, panel.top, panel.right, panel.bottom, percent, entries)
-    width = 100 / RELIABILITY_BINS
-    for place in np.flatnonzero(count):
-        many.bar(((place + 0.05) * width, (place + 0.95) * width), (0.5, float(count[place])), PALE)
-    many.y_axis("entries (bars)", grid=False, on_right=True)
-    panel.line([0, 100], [0, 100], "#555555", width=1, dotted=True)
-    seen = count > 0
-    panel.line(bins["confidence"][seen], bins["frequency"][seen], COLOURS[0], dots=4)
-    return drawing
+    axes.plot([0, 100], [0, 100], color="#555555", linewidth=1, linestyle=":", label="scores are probabilities")
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="score, %", ylabel="share that is present, %")
+    _legend(figure, axes)
+    return figure
 
 
-def class_counts(classes: Sequence[ClassFacts], size: Size) -> Drawing:
+def class_counts(classes: Sequence[ClassFacts], size: Size) -> "Figure":
     """Positives in train of every class, most frequent first, coloured by tier."""
+    figure, axes = _canvas(size, "positives in train of every class")
     ranked = sorted(classes, key=lambda row: -row.positives)
-    many = len(ranked) > (30 if size[0] > 600 else 14)
-    drawing = Drawing(*size, "positives in train of every class")
-    sizes = {tier: sum(row.tier == tier for row in ranked) for tier in TIER_COLOURS}
-    top = legend(drawing, [(f"{tier} ({sizes[tier]})", colour, "dot") for tier, colour in TIER_COLOURS.items()])
-    names = [] if many else [fitted(row.name, 110) for row in ranked]
-    below = _BELOW if many else GAP + 12 + 0.87 * max(map(width_of, names), default=0.0)
-    x = Scale(-0.6, max(len(ranked), 1) - 0.4)
-    y = Scale(0.7, max([row.positives for row in ranked], default=1) * 1.3 + 1, log=True)
-    panel = _panel(
-        drawing, x, y, "classes by frequency" if many else "", "positives in train", top, x_ticks=[], below=below
-    )
-    half = 0.5 if many else 0.4
-    for place, row in enumerate(ranked):
-        panel.bar((place - half, place + half), (0.7, max(row.positives, 0.75)), TIER_COLOURS[row.tier])
-    for (at, _), name in zip(panel.points(range(len(names)), [0.7] * len(names)), names, strict=True):
-        drawing.add(Words((at + 3, panel.bottom + GAP + 4), name, "right", SOFT, angle=60))
-    return drawing
+    many = len(ranked) > (30 if size[0] > 6 else 14)
+    for tier, colour in TIER_COLOURS.items():
+        heights = {place: max(row.positives, 0.75) for place, row in enumerate(ranked) if row.tier == tier}
+        words = f"{tier} ({len(heights)})"
+        if not heights:
+            continue
+        if many:  # one area, where a bar for each class would take long
+            edges = np.arange(len(heights) + 1) + min(heights) - 0.5
+            axes.stairs(list(heights.values()), edges, baseline=0.7, fill=True, color=colour, label=words)
+        else:
+            axes.bar(list(heights), list(heights.values()), width=0.8, color=colour, label=words)
+    axes.set_yscale("log")
+    axes.set_ylim(0.7, max([row.positives for row in ranked], default=1) * 1.3 + 1)
+    _ticks_of_logarithms(axes.yaxis)
+    axes.set_xlim(-0.6, max(len(ranked), 1) - 0.4)
+    axes.set_ylabel("positives in train")
+    names = [] if many else [_fitted(row.name, 18) for row in ranked]
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
+    if many:
+        axes.set_xlabel("classes by frequency")
+    axes.tick_params(axis="x", length=0)
+    axes.grid(axis="x", visible=False)
+    _legend(figure, axes)
+    return figure
 
 
-def prevalences(facts: Facts, size: Size) -> Drawing:
+def prevalences(facts: Facts, size: Size) -> "Figure":
     """The share of known items with each class, in train and in the other parts; what moved is filled."""
-    drawing = Drawing(*size, "share of items with each class, in train and in the other parts")
+    figure, axes = _canvas(size, "share of items with each class, in train and in the other parts")
     moved = {(shift.part, shift.classes[0]) for shift in facts.prevalence_shifts.strongest}
-    known = {
-        (part, row.name): (100 * one, 100 * other)
-        for part in ("val", "test")
-        for row in facts.classes
-        if (one := row.shares["train"]) and (other := row.shares[part])
-    }
-    kinds = [
-        (part, filled, [pair for key, pair in known.items() if key[0] == part and (key in moved) == filled])
-        for part in ("val", "test")
-        for filled in (False, True)
-    ]
-    words = {"val": ("validation", COLOURS[2]), "test": ("test", COLOURS[1])}
-    entries = [
-        (f"{words[part][0]}, {kind} chance", words[part][1], "dot" if filled else "ring")
-        for part, filled, pairs in kinds
-        for kind in ("more than" if filled else "within",)
-        if pairs
-    ]
-    top = legend(drawing, entries)
-    values = [value for pair in known.values() for value in pair] or [0.01, 100.0]
-    scale = Scale(min(values) / 1.3, max(values) * 1.3, log=True)
-    panel = _panel(drawing, scale, scale, "share of positives in train, %", "in the other part, %", top)
-    panel.line([min(values), max(values)], [min(values), max(values)], SOFT, width=1, dotted=True)
-    for part, filled, pairs in kinds:
-        panel.dots([one for one, _ in pairs], [other for _, other in pairs], words[part][1], 4, ring=not filled)
-    return drawing
+    ends = []
+    for part, words, colour in (("val", "validation", COLOURS[2]), ("test", "test", COLOURS[1])):
+        for filled, kind in ((False, "within chance"), (True, "more than chance")):
+            points = [
+                (100 * one, 100 * other)
+                for row in facts.classes
+                if (one := row.shares["train"]) and (other := row.shares[part])
+                if ((part, row.name) in moved) == filled
+            ]
+            if points:
+                face = colour if filled else "none"
+                axes.plot(
+                    *zip(*points, strict=True), "o", color=colour, markersize=5, markerfacecolor=face,
+                    label=f"{words}, {kind}",
+                )  # fmt: skip
+                ends += [min(map(min, points)), max(map(max, points))]
+    axes.plot([min(ends), max(ends)], [min(ends), max(ends)], color=SOFT, linewidth=1, linestyle=":")
+    axes.set(xscale="log", yscale="log", xlabel="share of positives in train, %", ylabel="in the other part, %")
+    for axis in (axes.xaxis, axes.yaxis):
+        _ticks_of_logarithms(axis)
+    _legend(figure, axes)
+    return figure
 
 
-def _losses(drawing: Drawing, losses: Sequence[str]) -> float:
-    """The legend of the losses; returns where it ends."""
-    room = drawing.width - 50
-    return legend(drawing, [(fitted(loss, room, 13), colour, "dot") for loss, colour in colours(losses).items()])
+def to_svg(figure: "Figure") -> str:
+    """The figure as SVG that scales with the page; the same bytes for the same figure."""
+    buffer = io.StringIO()
+    _place(figure)
+    figure.savefig(buffer, format="svg", dpi=200, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    text = buffer.getvalue()
+    text = re.sub(r' (width|height)="[^"]*pt"', "", text[text.index("<svg") :], count=2)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(figure.get_label())}" ', 1)
 
 
-def _above(values: Any) -> float:
-    """The upper end of a scale for values from 0 on, of which some may be NaN."""
-    return max(float(np.nanmax(values)), 1e-3) * 1.06
+def to_png(figure: "Figure") -> bytes:
+    """The figure as PNG."""
+    buffer = io.BytesIO()
+    _place(figure)
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()
 
 
-def _around(values: np.ndarray) -> Scale:
-    """A scale that holds the values, of which some may be NaN, with a little room on both sides."""
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    room = 0.05 * max(high - low, 0.02 * abs(high), 1e-3)
-    return Scale(low - room, high + room)
+def _place(figure: "Figure") -> None:
+    """Make room for words once; saving a figure that has an engine for that draws it twice and makes it each time."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
-def _panel(
-    drawing: Drawing,
-    x: Scale,
-    y: Scale,
-    x_title: str,
-    y_title: str,
-    top: float,
-    *,
-    box: tuple[float, float, float, float] | None = None,
-    right: float | None = None,
-    below: float = _BELOW,
-    x_ticks: Ticks | None = None,
-    y_ticks: Ticks | None = None,
-    grid: tuple[bool, bool] = (True, True),
-    whole: bool = False,
-) -> Panel:
-    """A panel with its axes that fills the drawing below the legend, or a box of it."""
-    left, _, end, bottom = box or (0.0, 0.0, drawing.width, drawing.height)
-    panel = Panel(drawing, left, top + GAP, (end if right is None else right) - _AT_EDGE, bottom - below, x, y)
-    y_ticks = panel.y_ticks() if y_ticks is None else y_ticks
-    panel.left += room_for(y_ticks, title=bool(y_title))
-    if whole and x_ticks is None:
-        most = max(2, int((panel.right - panel.left) / 50))
-        x_ticks = [(value, words) for value, words in x.ticks(most) if value.is_integer()]
-    panel.x_axis(x_title, x_ticks, grid=grid[0])
-    panel.y_axis(y_title, y_ticks, grid=grid[1])
-    return panel
+def _figure(size: Size, title: str) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained", label=title)
+
+
+def _canvas(size: Size, title: str) -> tuple["Figure", "Axes"]:
+    figure = _figure(size, title)
+    return figure, figure.add_subplot()
+
+
+def _legend(figure: "Figure", axes: "Axes") -> None:
+    """What the colours mean, above, in as many columns as there is room for."""
+    handles, words = axes.get_legend_handles_labels()
+    letters = figure.get_figwidth() / _LETTER
+    shown = [_fitted(name, letters - 8) for name in words]
+    columns = int(letters / (max(map(len, shown), default=0) + 8))
+    figure.legend(handles, shown, loc="outside upper center", ncols=max(min(columns, len(shown)), 1))
+
+
+def _ticks_of_logarithms(axis: "Axis") -> None:
+    """Plain numbers at the powers of 10, and between them at 2 and 5 where there are few."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+
+
+def _epochs(axes: "Axes") -> None:
+    """Whole numbers from 1 on."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(0.7, max(axes.dataLim.x1, 2) + 0.3)
+    axes.set_xlabel("epoch")
+
+
+def _fitted(name: str, letters: float) -> str:
+    """The name, cut to the width of so many letters.
+
+    >>> _fitted("a long name of a class", 10)
+    'a long na…'
+    """
+    widths = np.cumsum([1.7 if unicodedata.east_asian_width(letter) in "WF" else 1.0 for letter in name])
+    if not len(name) or widths[-1] <= letters:
+        return name
+    return name[: int(np.searchsorted(widths, letters - 1, side="right"))] + "…"

@@ -1,8 +1,8 @@
 """The report: one self-contained page, without a script and without the network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -10,16 +10,20 @@ from markupsafe import Markup
 
 from rarecall.inference.run_folder import RunCard
 from rarecall.reports import figures, recipe_words, wording
-from rarecall.reports.drawing import Drawing
 from rarecall.studies import Results
 from rarecall.studies.summary import Summary
 from rarecall.studies.verdict import signed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Draw = Callable[[figures.Size], "Figure"]
 
 
 def render(results: Results) -> str:
     """The page as HTML, from the results alone."""
     summary, means = results.summary, figures.class_means(results.rows)
-    drawings: dict[str, Callable[[figures.Size], Drawing]] = {
+    drawings: dict[str, Draw] = {
         "wall": lambda size: figures.sparsity_wall(means, summary.losses, size),
         "per_class": lambda size: figures.per_class(means, summary.losses, size),
         "differences": lambda size: figures.differences(summary, size),
@@ -31,7 +35,7 @@ def render(results: Results) -> str:
         **_of_study(summary),
         data=summary.data,
         facts=summary.data.facts,
-        figures={name: both_sizes(draw) for name, draw in drawings.items()},
+        figures=drawn(drawings),
         recipe=recipe_words.of_study(summary),
         chosen_by=recipe_words.METRICS[summary.protocol.metric],
         classes=_class_table(results.rows),
@@ -86,13 +90,19 @@ def template(name: str) -> Template:
     return _environment().get_template(name)
 
 
-def both_sizes(draw: Callable[[figures.Size], Drawing]) -> Markup:
+def drawn(drawings: Mapping[str, Draw]) -> dict[str, Markup]:
+    """All figures of a page."""
+    with figures.style():
+        return {name: both_sizes(draw) for name, draw in drawings.items()}
+
+
+def both_sizes(draw: Draw) -> Markup:
     """The figure drawn for wide and for narrow screens; the style sheet shows the one that fits."""
-    drawn = [
-        f'<div class="{name}">{draw(size).svg()}</div>'
+    both = [
+        f'<div class="{name}">{figures.to_svg(draw(size))}</div>'
         for name, size in (("wide", figures.WIDE), ("narrow", figures.NARROW))
     ]
-    return Markup("".join(drawn))
+    return Markup("".join(both))
 
 
 def _class_table(rows: pl.DataFrame) -> list[dict[str, Any]]:

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from rarecall.errors import StudyError, listing
-from rarecall.reports.critical_difference import draw
-from rarecall.reports.page import both_sizes, template
+from rarecall.reports.critical_difference import critical_difference
+from rarecall.reports.page import Draw, drawn, template
 from rarecall.statistics import Ranks, friedman_nemenyi
 from rarecall.studies import Results
 from rarecall.studies.summary import Summary
@@ -59,8 +57,9 @@ def _rank(names: list[str], summaries: list[Summary], losses: list[str], group: 
 
 def render(rankings: Sequence[Ranking]) -> str:
     """The page as HTML."""
-    return template("ranks.html").render(rankings=[(ranking, _drawn(ranking.ranks)) for ranking in rankings])
+    figures = drawn({ranking.words: _diagram(ranking.ranks) for ranking in rankings})
+    return template("ranks.html").render(rankings=[(ranking, figures[ranking.words]) for ranking in rankings])
 
 
-def _drawn(ranks: Ranks) -> Markup:
-    return both_sizes(lambda size: draw(ranks, size[0]))
+def _diagram(ranks: Ranks) -> Draw:
+    return lambda size: critical_difference(ranks, size[0])

@@ -39,7 +39,9 @@ def of_run(training: Training) -> list[str]:
 
 def chosen_on(training: Training) -> str:
     """What has to stand beside the figures of a run that was not chosen on a validation part."""
-    return {"part": "", "test": "chosen on the test part", "none": "nothing was held out to choose on"}[training.val]
+    if training.val == "none":
+        return "nothing was held out to choose on"
+    return "chosen on the test part" if training.picked_on_test else ""
 
 
 def thresholds_of(training: Training | None) -> dict[str, str]:

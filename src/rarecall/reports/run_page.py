@@ -1,6 +1,5 @@
 """The page of one set of scores on one data set, with thumbnails of what is found, mistakes and misses."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,7 @@ from rarecall.inference import Evaluation, Scored
 from rarecall.inference.run_folder import RunCard
 from rarecall.labels import ABSENT, MEDIUM_POSITIVES, PRESENT
 from rarecall.reports import figures, recipe_words, wording
-from rarecall.reports.drawing import Drawing
-from rarecall.reports.page import both_sizes, template
+from rarecall.reports.page import Draw, drawn, template
 from rarecall.reports.thumbnails import thumbnail
 from rarecall.settings import Training
 
@@ -37,7 +35,6 @@ def render(evaluation: Evaluation, card: RunCard | None = None) -> str:
     summary, scored = evaluation.summary, evaluation.scored
     training = card.training if card else None
     thresholds = recipe_words.thresholds_of(training)
-    drawings = _drawings(evaluation, card)
     return template("run.html").render(
         card=card,
         summary=summary,
@@ -52,20 +49,20 @@ def render(evaluation: Evaluation, card: RunCard | None = None) -> str:
         columns={name: words for name, words in COLUMNS.items() if name in summary["classes"][0]},
         between=wording.between,
         classes=sorted(summary["classes"], key=lambda row: row["positives_train"]),
-        figures={name: both_sizes(draw) for name, draw in drawings.items()},
+        figures=drawn(_drawings(evaluation, card)),
         gallery=[] if scored.decided_at is None else _gallery(scored, scored.decided_at, summary["classes"]),
         most_classes=figures.MOST_CLASSES,
     )
 
 
-def _drawings(evaluation: Evaluation, card: RunCard | None) -> dict[str, Callable[[figures.Size], Drawing]]:
+def _drawings(evaluation: Evaluation, card: RunCard | None) -> dict[str, Draw]:
     scored, losses = evaluation.scored, [evaluation.summary["loss"]]
     means = figures.class_means(
         evaluation.classes.with_columns(
             pl.col("ap") / 100, pl.lit(losses[0]).alias("loss"), pl.lit(True).alias("tuned")
         )
     )
-    drawings: dict[str, Callable[[figures.Size], Drawing]] = {
+    drawings: dict[str, Draw] = {
         "per_class": lambda size: figures.per_class(means, losses, size),
         "wall": lambda size: figures.sparsity_wall(means, losses, size),
     }
@@ -83,7 +80,7 @@ def _drawings(evaluation: Evaluation, card: RunCard | None) -> dict[str, Callabl
 
 def _chosen(training: Training | None) -> list[str]:
     """A sentence on a model that was not chosen on a validation part."""
-    if training is None or training.val == "part":
+    if training is None or not recipe_words.chosen_on(training):
         return []
     flatters = ", whose figures flatter it" if training.val == "test" else ""
     return [f"The model: {recipe_words.chosen_on(training)}{flatters}."]

@@ -1,6 +1,8 @@
 """Average precision on many resamples of the same items at once."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -9,11 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rarecall.errors import ShapeError
-from rarecall.metrics._shared import check_inputs
+from rarecall.metrics.checks import check_inputs
 
 _SCORES = 2**21  # that are sorted at once
 _WEIGHTS = 2**19  # that stay in a processor's cache for all classes of a block
 _FEWEST_RESAMPLES = 128  # at once, below which the sums of rows are slow
+_SHARED = 2**23  # weights of some resamples, above which the cores share each computation, to hold them once
 
 Matrix = Float[Tensor, "samples classes"]
 Labels = Shaped[Tensor, "samples classes"]
@@ -36,7 +39,7 @@ def resampled_average_precision(
 
     Returns:
         (R, C) float64, exact for whole numbers whose sum is below 2²⁴; NaN where no positive was drawn. Beyond
-        it, blocks of 2M scores and of 0.5M weights (128 resamples or more) are held.
+        it, a block of 2M scores is held, and for each core one of 0.5M weights (128 resamples or more).
 
     Raises:
         ShapeError: tensors that do not fit, a score that is not finite, or a weight that is not 0 or more.
@@ -67,19 +70,38 @@ def by_class_block(scores: Matrix, targets: Labels, weights: Weights) -> Iterato
     for start in range(0, scores.shape[1], width):
         block = slice(start, start + width)
         levels = _levels(scores[:, block], targets[:, block])
-        parts = [
-            torch.stack([_average_precision(own, part) for own in levels], 1)
-            for part in _in_float(weights, scores.device)
-        ]
-        yield block, torch.cat(parts) if parts else scores.new_empty((0, len(levels)), dtype=torch.float64)
+        yield block, _of_classes(levels, weights, scores.device)
 
 
-def _in_float(weights: Tensor, device: torch.device) -> Iterator[Tensor]:
-    """The weights in float32, some resamples at a time."""
-    width = max(_FEWEST_RESAMPLES, _WEIGHTS // max(len(weights), 1))
-    for part in weights.split(width, 1):
-        if part.shape[1]:
-            yield part.to(device).float().contiguous()
+def _of_classes(levels: "list[_Levels]", weights: Weights, device: torch.device) -> Float[Tensor, "resamples block"]:
+    """Some resamples at a time, which cores share.
+
+    PyTorch would share each computation on few items among all cores, thousands of times, and wait each time for the
+    last one: where a core has something else to do, that took up to 30 times as long.
+    """
+    if not weights.shape[1]:
+        return torch.empty((0, len(levels)), dtype=torch.float64, device=device)
+
+    def measured(part: Tensor) -> Tensor:
+        own = part.to(device).float().contiguous()
+        return torch.stack([_average_precision(one, own) for one in levels], 1)
+
+    parts = weights.split(max(_FEWEST_RESAMPLES, _WEIGHTS // max(len(weights), 1)), 1)
+    if device.type != "cpu" or parts[0].numel() > _SHARED:
+        return torch.cat([measured(part) for part in parts])
+    with _one_thread_each() as cores, ThreadPoolExecutor(min(cores, len(parts))) as pool:
+        return torch.cat(list(pool.map(measured, parts)))
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[int]:
+    """Let every thread that begins here compute alone; gives how many PyTorch would use for one computation."""
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield cores
+    finally:
+        torch.set_num_threads(cores)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def _fit(training: Training, table: LabelTable, watch: Stopwatch) -> Fitted:
             mean = _train_epoch(stepper, epoch, features, at, labels)
             stepper.end_epoch(lambda: score_table(network, table, train_rows)[0])
         with watch("evaluation"):
-            figures = _figures(stepper, validation, table) if np.isfinite(mean) else None
+            figures = _figures(stepper, validation, table) if np.isfinite(mean) and _is_finite(network) else None
         if figures is None:
             diverged = True
             break
@@ -96,6 +96,11 @@ def _figures(stepper: Stepper, validation: Validation, table: LabelTable) -> dic
         return validation.figure(logits, targets, stepper.loss)
     except NotFiniteError:
         return None
+
+
+def _is_finite(head: torch.nn.Module) -> bool:
+    """Whether every weight is a number: the mean of an epoch does not know what its last step did."""
+    return all(bool(parameter.isfinite().all()) for parameter in head.parameters())
 
 
 def _copy(head: torch.nn.Module) -> dict[str, Tensor]:

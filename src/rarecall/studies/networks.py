@@ -5,7 +5,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from rarecall.data.table import LabelTable
+from rarecall.errors import StudyError
 from rarecall.listener import Listener
 from rarecall.models import Backbone
 from rarecall.studies import runs
@@ -63,5 +66,9 @@ class Finetuner:
             forgiving=True,
         )  # fmt: skip
         outcome = conclude(training, fitted, self.table)
+        if not np.array_equal(outcome.test_targets.numpy(), self.table.labels[self.table.part("test")]):
+            raise StudyError(
+                f"{self.table.source}: test images that could be read before cannot be read now: check the disk"
+            )
         seconds = {"training": time.perf_counter() - start, "evaluation": 0.0}
         return as_run(job, training, self.table, outcome, seconds)

@@ -1,6 +1,5 @@
 """What a study compares, and the one protocol that every loss is trained under."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from rarecall import losses, metrics
 from rarecall.data.table import LabelTable
 from rarecall.errors import OptionError
 from rarecall.labels import UNKNOWN, LabelMatrix
-from rarecall.preparation import Divided
+from rarecall.preparation import Prepared
 from rarecall.settings import RATES, Protocol, checked
 from rarecall.training import recipe_for
 
@@ -69,8 +68,8 @@ def make_plan(losses: Sequence[str] | None, seeds: int, protocol: Protocol) -> P
     return own
 
 
-def parse_losses(text: str) -> tuple[str, ...]:
-    """Split a comma-separated list of losses, checking each; options stand in brackets.
+def parse_losses(named: str | Sequence[str]) -> tuple[str, ...]:
+    """Losses in a list, or in a text separated by commas; each is checked, and options stand in brackets.
 
     >>> parse_losses("two-way, focal(gamma=1.0, alpha=0.5)")
     ('two-way', 'focal(gamma=1.0, alpha=0.5)')
@@ -78,9 +77,9 @@ def parse_losses(text: str) -> tuple[str, ...]:
     Raises:
         OptionError: an unknown loss or option, or one loss twice.
     """
-    parts = [part.strip() for part in re.split(r",(?![^(]*\))", text) if part.strip()]
+    parts = _at_commas(named) if isinstance(named, str) else [part.strip() for part in named]
     if not parts:
-        raise OptionError(f"no loss in {text!r}: name one or more of {', '.join(losses.names())}")
+        raise OptionError(f"no loss in {named!r}: name one or more of {', '.join(losses.names())}")
     built = [losses.preview(part) for part in parts]
     if reduced := [loss for loss in built if loss.reduction != "mean"]:
         raise OptionError(f"{reduced[0]}: a study trains on the mean: leave out reduction")
@@ -90,6 +89,18 @@ def parse_losses(text: str) -> tuple[str, ...]:
         if meaning in meanings[:place]:
             raise OptionError(f"{expressions[place]} stands twice in the losses: name each once")
     return expressions
+
+
+def _at_commas(text: str) -> list[str]:
+    """The parts between the commas that stand outside brackets."""
+    depth, parts = 0, [""]
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
 
 
 def idle_rules(expressions: tuple[str, ...], labels: LabelMatrix) -> list[str]:
@@ -105,13 +116,14 @@ def idle_rules(expressions: tuple[str, ...], labels: LabelMatrix) -> list[str]:
     return [f"no training label is unknown: {', '.join(rules)}: nothing for a rule about unknown labels to act on"]
 
 
-def identity(plan: Plan, divided: Divided, backbone: dict[str, Any] | None) -> dict[str, Any]:
+def identity(plan: Plan, prepared: Prepared, backbone: dict[str, Any] | None) -> dict[str, Any]:
     """What must be equal for two commands to belong to one study; more losses or seeds may join it."""
     return {
-        "source": divided.table.source,
-        "data": divided.fingerprint,
-        "parts": divided.parts.digest(),
+        "source": prepared.table.source,
+        "data": prepared.divided.fingerprint,
+        "parts": prepared.divided.parts.digest(),
+        "rows": prepared.digest(),
         "backbone": backbone,
         "protocol": plan.protocol.model_dump(mode="json"),
-        "thresholds": f"best F1, shrinkage {metrics.SHRINKAGE:g}",
+        "shrinkage": metrics.SHRINKAGE,
     }

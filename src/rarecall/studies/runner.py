@@ -89,7 +89,7 @@ def study(
     listener, table = listener or Listener(), prepared.table
     with folder.STUDY.only_here(out):
         description = backbone.description if backbone else None
-        where = folder.open_folder(out, plans.identity(plan, prepared.divided, description))
+        where = folder.open_folder(out, plans.identity(plan, prepared, description))
         prepared.divided.parts.write(out)
         if not plan.protocol.head_only:
             assert backbone is not None

@@ -46,14 +46,8 @@ def how_chosen(protocol: Protocol) -> list[str]:
 
 def picked_on_test(protocol: Protocol) -> list[str]:
     """What was picked by the test part."""
-    if protocol.val != "test":
-        return []
-    picked = {
-        "rates": len(protocol.rates) > 1,
-        "epochs": protocol.select == "best" or protocol.patience is not None,
-        "thresholds": protocol.fitted_on == "test",
-    }
-    return [name for name, so in picked.items() if so]
+    rates = ["rates"] if protocol.val == "test" and len(protocol.rates) > 1 else []
+    return rates + protocol.picked_on_test
 
 
 def _over_seeds(compared: Mapping[str, Comparison]) -> list[str]:

@@ -22,6 +22,8 @@ def recipe_for(table: LabelTable, *, head_only: bool = False, **changes: Any) ->
     del kind["rate"]
     if not head_only and "warmup_steps" not in given:
         kind["warmup_epochs"] = min(1.0, WARMUP * _number(given.get("epochs", kind["epochs"])))
+    if head_only and given.get("precision") == "auto":
+        del given["precision"]  # a head is small: half precision would only cost digits
     if given.get("hidden") == 0:
         kind["dropout"] = 0.0
     if given.get("val") == "none":

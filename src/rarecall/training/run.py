@@ -91,7 +91,9 @@ def conclude(training: Training, fitted: Fitted, table: LabelTable, network: Cla
         network: what will predict, where that is more than was trained: a head together with its backbone.
     """
     network = fitted.network if network is None else network
-    notes = list(CHOSEN_ON[training.val])
+    notes = _how_chosen(training)
+    if fitted.diverged:
+        notes.append(f"the training diverged: what was best before, epoch {fitted.epoch}, is kept")
     if bad := fitted.unreadable:
         notes.append(f"{len(bad)} training images could not be read and taught nothing ({listing(bad, 3)})")
     scored: dict[str, Scores] = {}
@@ -112,11 +114,13 @@ def conclude(training: Training, fitted: Fitted, table: LabelTable, network: Cla
     return Outcome(fitted, thresholds, *scored["test"], figures, notes)
 
 
-CHOSEN_ON = {
-    "part": (),
-    "none": ("nothing was held out to choose on: the last epoch is kept (--val none)",),
-    "test": ("chosen on the test part (--val test): epoch and thresholds were picked by it, which flatters it",),
-}
+def _how_chosen(recipe: Recipe) -> list[str]:
+    """A sentence where choices were not made on a part of their own."""
+    if recipe.val == "none":
+        return ["nothing was held out to choose on: the last epoch is kept (--val none)"]
+    if picked := recipe.picked_on_test:
+        return [f"chosen on the test part (--val test): {' and '.join(picked)} were picked by it, which flatters it"]
+    return []
 
 
 def decision_thresholds(recipe: Recipe, scored: Mapping[str, Scores]) -> Tensor:
@@ -145,6 +149,7 @@ def train(
     strict: bool = False,
     tensorboard: bool = True,
     command: str = "",
+    forgiving: bool = False,
 ) -> RunCard:
     """Train a network and write its run folder, or go on with a training that was stopped.
 
@@ -159,6 +164,7 @@ def train(
         strict: refuse a data set with an image that cannot be read.
         tensorboard: write logs for TensorBoard, too.
         command: the command line, for the record.
+        forgiving: keep the best epoch so far if the loss is no longer finite, as a study does.
 
     Raises:
         DataError: data that nothing can be learnt from.
@@ -184,7 +190,10 @@ def train(
         whole = prepared.table.features is None
         network = build(training, prepared.table, backbone if whole else None, training.seed)
         with Records(out, listener, tensorboard) as records:
-            fitted = fit(training, prepared.table, network, checkpoints, records, device=device, workers=workers)
+            fitted = fit(
+                training, prepared.table, network, checkpoints, records, device=device, workers=workers,
+                forgiving=forgiving,
+            )  # fmt: skip
         network, table = fitted.network, prepared.table
         if not whole and backbone is not None:
             # What is kept predicts from images, so its thresholds and figures are those of images.

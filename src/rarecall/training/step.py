@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from rarecall import losses
+from rarecall.errors import OptionError
 from rarecall.models import Classifier, parameter_groups
 from rarecall.seeds import ORDER, STEP, stream
 from rarecall.settings import Recipe, Training
@@ -43,6 +44,10 @@ class Stepper:
         self.training, self.network = training, network
         self.loss = losses.build(training.loss, labels=labels).to(device or torch.device("cpu"))
         self.steps = steps_per_epoch(training, len(labels))
+        if (training.warmup_steps or 0) >= self.steps * training.epochs:
+            raise OptionError(
+                f"warmup_steps={training.warmup_steps}: must be below the {self.steps * training.epochs} steps of all"
+            )
         self.optimizers = _optimizers(training, network, self.loss, fused=True)
         self.rates = [group["lr"] for group in self.optimizers[0].param_groups]
         self.random = training.dropout > 0 or network.backbone is not None  # in a forward pass
@@ -54,6 +59,10 @@ class Stepper:
     def run_on(self, fabric: "Fabric") -> None:
         """Let Fabric place the network and set its precision."""
         if fabric.strategy.precision.state_dict():
+            if len(self.optimizers) > 1:
+                raise OptionError(
+                    "loss_optimizer=authors: a scaler of float16 cannot serve two optimisers: pass --precision 32"
+                )
             # A float16 scaler cannot undo its scale for a fused optimiser that is to be clipped.
             self.optimizers = _optimizers(self.training, self.network, self.loss, fused=False)
         self.fabric = fabric

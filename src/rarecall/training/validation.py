@@ -39,15 +39,17 @@ class Validation:
         Raises:
             NotFiniteError: the logits are not finite.
         """
-        if not logits.isfinite().all():
-            raise NotFiniteError(
-                "the network's logits are not finite on validation: try a lower --rate, or --clip 1, with another --out"
-            )
+        _require_finite(logits)
         figures = metrics.summarise(logits, targets, torch.zeros(logits.shape[1]), self.groups)  # a score of one half
         return _loss_value(loss, logits, targets) | {f"val_{name}": one for name, one in figures.items()}
 
     def figure(self, logits: Tensor, targets: Tensor, loss: losses.Loss) -> dict[str, float]:
-        """The figures that a study keeps: mAP@class, and the recipe's metric where that is another."""
+        """The figures that a study keeps: mAP@class, and the recipe's metric where that is another.
+
+        Raises:
+            NotFiniteError: the logits are not finite.
+        """
+        _require_finite(logits)
         if self.recipe.metric == "map_class":
             return {"val_map_class": metrics.mean_average_precision(logits, targets).item()}
         return self.figures(logits, targets, loss)
@@ -65,7 +67,7 @@ class Validation:
 
     def lost_patience(self, history: list[dict[str, float]]) -> bool:
         """Whether so many epochs were no better than the best before them, by more than the tolerance."""
-        if self.recipe.patience is None:
+        if self.recipe.patience is None or not len(self.rows):
             return False
         reached, since = -np.inf, 0
         for rank in map(self.rank, history):
@@ -79,6 +81,13 @@ class Validation:
         if len(self.rows) and group in ("head", "medium", "tail") and group not in groups:
             raise OptionError(f"metric {self.recipe.metric}: no {group} class has a positive in the validation part")
         return groups
+
+
+def _require_finite(logits: Tensor) -> None:
+    if not logits.isfinite().all():
+        raise NotFiniteError(
+            "the network's logits are not finite on validation: try a lower --rate, or --clip 1, with another --out"
+        )
 
 
 def require_positives(targets: Tensor, source: str) -> None:
