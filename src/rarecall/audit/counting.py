@@ -32,7 +32,7 @@ from rarecall.audit.label_statistics import (
 )
 from rarecall.data.identities import identity_columns
 from rarecall.data.splits import HELD_OUT
-from rarecall.data.table import IDENTITY, PARTS, LabelTable, is_unknown, numbers_of
+from rarecall.data.table import IDENTITY, PARTS, LabelTable, are_distinct, is_unknown, numbers_of
 from rarecall.images.containers import without_region
 from rarecall.labels import MEDIUM_POSITIVES, PRESENT, TIERS, UNKNOWN, Counts, count, tiers
 from rarecall.listener import Listener
@@ -193,6 +193,8 @@ def _highest(values: np.ndarray, most: int) -> list[tuple[int, int]]:
 
 
 def _in_two_parts(table: LabelTable) -> list[str]:
+    if are_distinct(table.items, len(table)):
+        return []
     parts: dict[str, set[str]] = {}
     for item, part in zip(table.items, table.split, strict=True):
         parts.setdefault(item, set()).add(part)
@@ -201,7 +203,7 @@ def _in_two_parts(table: LabelTable) -> list[str]:
 
 def _contradicted(table: LabelTable) -> list[str]:
     """Items that stand more than once with labels that contradict each other."""
-    if len(set(table.items)) == len(table):
+    if are_distinct(table.items, len(table)):
         return []
     first: dict[str, np.ndarray] = {}
     found: dict[str, None] = {}
@@ -215,9 +217,8 @@ def _contradicted(table: LabelTable) -> list[str]:
 def _shared_values(table: LabelTable) -> list[Leak]:
     """Images of several regions, values of the group's column, identities and cameras in two parts."""
     leaks = []
-    images = [without_region(item) for item in table.items]
-    if images != list(table.items):
-        leaks += _shared("image", images, table.split)
+    if any(without_region(item) != item for item in table.items):
+        leaks += _shared("image", [without_region(item) for item in table.items], table.split)
     groups = [name for name in dict.fromkeys((table.grouped_by or IDENTITY, IDENTITY)) if name in table.columns]
     cameras = [CAMERA] if CAMERA in table.columns and CAMERA not in groups else []
     for kind, columns in (("group", groups), ("camera", cameras)):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from rarecall.data import mapped
 from rarecall.data.table import LabelTable
 from rarecall.errors import DataError
 from rarecall.labels import ABSENT, PRESENT, UNKNOWN
@@ -36,7 +37,7 @@ def from_arrays(
         wrong = cells[~np.isin(cells, (PRESENT, ABSENT, UNKNOWN))][0]
         raise DataError(f"labels: {wrong} is not 1, 0 or -1")
     numbers = numbers.astype(np.float32, copy=False)
-    if not np.isfinite(numbers).all():
+    if not all(np.isfinite(block).all() for block in mapped.in_blocks(numbers)):
         raise DataError("features: a value is not a finite number: fill or drop such rows")
     if names is not None and len(names) != cells.shape[1]:
         raise DataError(f"{len(names)} names for {cells.shape[1]} classes of the labels")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from rarecall.data.table import PARTS, LabelTable
+from rarecall.data.table import PARTS, LabelTable, update_joined
 from rarecall.errors import DataError, listing
 from rarecall.files import write_bytes
 
@@ -58,7 +58,9 @@ class Parts:
 
     def digest(self) -> str:
         """A hash of the parts alone, in their order."""
-        return hashlib.sha256(",".join(self.parts).encode()).hexdigest()[:16]
+        digest = hashlib.sha256()
+        update_joined(digest, self.parts)
+        return digest.hexdigest()[:16]
 
     def divide(self, table: LabelTable, fingerprint: str) -> tuple[LabelTable, list[str]]:
         """The table with the parts that its items had, and sentences on items that differ.

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rarecall.data.table import PARTS, LabelTable
+from rarecall.data.table import PARTS, LabelTable, are_distinct
 from rarecall.errors import DataError, OptionError, unknown_name
 from rarecall.labels import PRESENT, UNKNOWN, LabelMatrix
 from rarecall.stratification import stratified_parts
@@ -53,9 +53,14 @@ def complete_split(table: LabelTable, wanted: Sequence[str] = ("test", "val")) -
 
 def _in_order_of_names(table: LabelTable, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """The groups of rows, numbered by their first names, so that the order of the rows does not matter."""
+    names = [table.items[row] for row in rows.tolist()]
+    if are_distinct(groups.tolist(), len(groups)):  # every row for itself: the same without a dictionary
+        numbers = np.empty(len(names), np.int64)
+        numbers[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+        return numbers
     first: dict[int, str] = {}
-    for row, group in zip(rows.tolist(), groups.tolist(), strict=True):
-        first[group] = min(table.items[row], first.get(group, table.items[row]))
+    for name, group in zip(names, groups.tolist(), strict=True):
+        first[group] = min(name, first.get(group, name))
     place = {group: number for number, group in enumerate(sorted(first, key=lambda group: first[group]))}
     return np.array([place[group] for group in groups.tolist()])
 

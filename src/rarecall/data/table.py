@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rarecall.data import mapped
 from rarecall.errors import DataError, listing
 from rarecall.images.containers import Located, is_unsafe, without_region
 from rarecall.labels import LabelMatrix
@@ -94,6 +95,8 @@ class LabelTable:
     def select(self, rows: np.ndarray) -> "LabelTable":
         """The table of some rows: a mask or row numbers."""
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        if np.array_equal(rows, np.arange(len(self))):
+            return self  # features may be large
         return replace(
             self,
             items=[self.items[row] for row in rows.tolist()],
@@ -134,14 +137,13 @@ class LabelTable:
             DataError: there is no such column.
         """
         column = column or self.grouped_by
-        images = (without_region(item) for item in self.items)
         if column is None:
-            return numbers_of(images)
+            if are_distinct(map(without_region, self.items), len(self)):
+                return np.arange(len(self))
+            return numbers_of(map(without_region, self.items))
         self._require_column(column)
-        values = self.columns[column].tolist()
-        return numbers_of(
-            (None, image) if is_unknown(value) else (value, "") for value, image in zip(values, images, strict=True)
-        )
+        values = zip(self.columns[column].tolist(), map(without_region, self.items), strict=True)
+        return numbers_of((None, image) if is_unknown(value) else (value, "") for value, image in values)
 
     def _require_column(self, name: str) -> None:
         if name not in self.columns:
@@ -155,7 +157,7 @@ class LabelTable:
         """
         digest = hashlib.sha256("\n".join(self.names).encode())
         _update(digest, self.labels)
-        digest.update(",".join(self.split).encode())
+        update_joined(digest, self.split)
         if self.features is None:
             digest.update("\n".join(self.items).encode())
         else:
@@ -165,8 +167,24 @@ class LabelTable:
 
 def _update(digest: "hashlib._Hash", array: np.ndarray) -> None:
     """Take in an array's bytes without a second copy of all of them."""
-    for start in range(0, len(array), ROWS_AT_ONCE):
-        digest.update(array[start : start + ROWS_AT_ONCE].tobytes())
+    for block in mapped.in_blocks(array):
+        digest.update(np.ascontiguousarray(block).data)
+
+
+def update_joined(digest: "hashlib._Hash", texts: np.ndarray) -> None:
+    """Take in texts, separated by commas, a few at a time: each is an object."""
+    for start in range(0, len(texts), ROWS_AT_ONCE):
+        digest.update(("," * (start > 0) + ",".join(texts[start : start + ROWS_AT_ONCE].tolist())).encode())
+
+
+def are_distinct(values: Iterable[Hashable], number: int) -> bool:
+    """Whether each value stands once. A set would take a hundred times the memory; equal hashes count as equal.
+
+    >>> are_distinct(["b", "a"], 2), are_distinct(["b", "a", "b"], 3)
+    (True, False)
+    """
+    hashes = np.sort(np.fromiter(map(hash, values), np.int64, number))
+    return bool((hashes[1:] != hashes[:-1]).all())
 
 
 def numbers_of(values: Iterable[Hashable]) -> np.ndarray:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from rarecall.data.mapped import Reader
 from rarecall.data.table import LabelTable
 from rarecall.images.containers import Located
 from rarecall.images.decoding import Size, read_image, stack
@@ -79,6 +80,12 @@ def _blocks(rows: np.ndarray) -> list[np.ndarray]:
     return [rows[start : start + ROWS_AT_ONCE] for start in range(0, max(len(rows), 1), ROWS_AT_ONCE)]
 
 
+def _score_rows(network: Classifier, features: np.ndarray, rows: np.ndarray) -> Tensor:
+    """Logits (N, C) of some rows of features."""
+    reader = Reader(features)
+    return torch.cat([_logits(network, torch.from_numpy(reader.rows(some))) for some in _blocks(rows)])
+
+
 def score_table(
     network: Classifier, table: LabelTable, rows: np.ndarray, batch_size: int | None = None
 ) -> tuple[Tensor, Tensor, dict[int, str]]:
@@ -88,8 +95,7 @@ def score_table(
     """
     targets = torch.from_numpy(table.labels[rows])
     if table.features is not None:
-        blocks = (table.features[some] for some in _blocks(rows))
-        return torch.cat([_logits(network, torch.from_numpy(block)) for block in blocks]), targets, {}
+        return _score_rows(network, table.features, rows), targets, {}
     scored = list(score(network, [table.image(row) for row in rows.tolist()], batch_size))
     errors = [error for batch in scored for error in batch.errors]
     reasons = {row: error for row, error in zip(rows.tolist(), errors, strict=True) if error}

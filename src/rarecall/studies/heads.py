@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rarecall.data.mapped import Reader
 from rarecall.data.table import LabelTable
 from rarecall.inference.scoring import score_table
 from rarecall.studies.plan import Protocol
@@ -49,17 +50,17 @@ def train_head(job: Job, table: LabelTable, protocol: Protocol) -> Run:
 def _fit(training: Training, table: LabelTable, watch: Stopwatch) -> Fitted:
     """Every epoch, of which the one that validation picks is kept; as a head that is trained alone, without I/O."""
     assert table.features is not None
-    features, train_rows = torch.from_numpy(table.features), table.part("train")
+    features, train_rows = Reader(table.features), table.part("train")
     labels = torch.from_numpy(table.labels[train_rows])
     network = build(training, table, None, training.seed)
     stepper, validation = Stepper(training, network, labels), Validation(training, table)
     history: list[dict[str, float]] = []
-    kept, at, diverged = _copy(network), torch.from_numpy(train_rows), False
+    kept, diverged = _copy(network), False
     for epoch in range(1, training.epochs + 1):
         if validation.lost_patience(history):
             break
         with watch("training"):
-            mean = _train_epoch(stepper, epoch, features, at, labels)
+            mean = _train_epoch(stepper, epoch, features, train_rows, labels)
             stepper.end_epoch(lambda: score_table(network, table, train_rows)[0])
         with watch("evaluation"):
             figures = _figures(stepper, validation, table) if np.isfinite(mean) and _is_finite(network) else None
@@ -73,13 +74,14 @@ def _fit(training: Training, table: LabelTable, watch: Stopwatch) -> Fitted:
     return Fitted(network.eval(), history, validation.best(history), diverged)
 
 
-def _train_epoch(stepper: Stepper, epoch: int, features: Tensor, at: Tensor, labels: Tensor) -> float:
+def _train_epoch(stepper: Stepper, epoch: int, features: Reader, at: np.ndarray, labels: Tensor) -> float:
     """One pass over the training items, which stand `at` rows of the features; the mean of the batches' losses."""
     stepper.begin_epoch(epoch)
     total = torch.zeros(())
     step = (epoch - 1) * stepper.steps
     for rows in batches_of(stepper.training, len(labels), epoch):
-        total += stepper.value(step, features[at[rows]], labels[rows], rows)
+        inputs = torch.from_numpy(features.rows(at[rows.numpy()]))
+        total += stepper.value(step, inputs, labels[rows], rows)
         if stepper.training.clip is not None:
             stepper.gradient_norm()
         stepper.step()

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rarecall.data import mapped
 from rarecall.data.table import LabelTable
 from rarecall.errors import StudyError
 from rarecall.listener import Listener
@@ -150,11 +151,15 @@ def _executor(out: Path, table: LabelTable, workers: int) -> Iterator[Execute]:
     data = out / ".data"
     data.mkdir(exist_ok=True)
     children = set(multiprocessing.active_children())
+    lent = mapped.Lent(table.features) if mapped.can_lend(table.features) else None
     pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(data, list(table.names))
+        workers,
+        multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(data, list(table.names), lent),
     )
     try:
-        for name in ARRAYS:
+        for name in ARRAYS if lent is None else ARRAYS[1:]:
             _save_array(data / f"{name}.npy", getattr(table, name))
         yield _in_pool(pool)
     finally:
@@ -230,7 +235,7 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker(data: Path, names: list[str]) -> None:
+def _start_worker(data: Path, names: list[str], lent: Any) -> None:
     global _table
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     parent = multiprocessing.parent_process()
@@ -242,7 +247,9 @@ def _start_worker(data: Path, names: list[str]) -> None:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    arrays = {name: np.load(data / f"{name}.npy", mmap_mode="c") for name in ARRAYS}  # one copy for all workers
+    # One copy for all workers: the parent's own file, where that is mapped, or one that it wrote.
+    arrays = {"features": lent} if lent is not None else {}
+    arrays |= {name: np.load(data / f"{name}.npy", mmap_mode="c") for name in ARRAYS if name not in arrays}
     _table = LabelTable([""] * len(arrays["split"]), names, **arrays)
 
 

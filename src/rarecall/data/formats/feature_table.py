@@ -1,13 +1,16 @@
 """Precomputed features with labels: an .npz of arrays, or a Parquet file with an embedding column."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+from zipfile import ZipFile
 
 import numpy as np
 import polars as pl
 
+from rarecall.data import mapped
 from rarecall.data.columns import ITEM_NAMES, SPLIT_NAMES, find
 from rarecall.data.formats import _columns
 from rarecall.data.table import PART_NAMES, LabelTable
@@ -77,7 +80,8 @@ def read_features(path: Path) -> tuple[list[str], np.ndarray]:
     """
     if path.suffix.lower() == ".npz":
         arrays = _arrays(path)
-        features = _numbers(_named(arrays, FEATURE_NAMES, path), path)
+        features = _named(arrays, FEATURE_NAMES, path)
+        features = features if mapped.is_mapped(features) else _numbers(features, path)
         return _listed(arrays, "items", [f"row {row}" for row in range(len(features))], path), features
     frame, vector = _frame(path)
     features = _vectors_of(path, vector)
@@ -88,7 +92,13 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         # By a stream: a path that turns out to be damaged would stay open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
+            large = find(archive.files, FEATURE_NAMES)
+            features = None if large is None else _large(archive.zip, f"{large}.npy", path)
+            arrays = {key: archive[key] for key in archive.files if features is None or key != large}
+            if large is not None and features is not None:
+                arrays[large] = features
+    except DataError:
+        raise
     except MemoryError:
         raise DataError(f"{path}: not readable as .npz: its arrays claim more than there is memory") from None
     except Exception as error:  # noqa: BLE001 - a damaged zip, what is packed in it and NumPy's header raise many kinds
@@ -97,6 +107,41 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     if others := [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]:
         raise DataError(f"{path}: {listing(others)} in it is no array: save plain arrays with numpy.savez")
     return arrays
+
+
+def _large(archive: ZipFile, name: str, path: Path) -> np.ndarray | None:
+    """Features that are to be mapped, read some rows at a time; None where they are few, or something else."""
+    if name not in archive.namelist():
+        return None
+    with archive.open(name) as member:
+        shape, in_columns, kind = _header(member)
+        if kind.kind not in "iuf" or not shape or min(shape) < 0 or not mapped.is_large(shape):
+            return None
+        if archive.getinfo(name).file_size < kind.itemsize * math.prod(shape):
+            raise ValueError(f"{name} is cut short")
+        stored = shape[::-1] if in_columns else shape
+        whole = mapped.filled(stored, _member_blocks(member, stored, kind, path, in_columns))
+    return mapped.filled(shape, mapped.in_blocks(whole.T)) if in_columns else whole
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(member)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(member)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(member)
+    return (), False, np.dtype(np.void)  # names of fields, which no numbers have
+
+
+def _member_blocks(
+    member: IO[bytes], shape: Sequence[int], kind: np.dtype[Any], path: Path, in_columns: bool
+) -> Iterator[np.ndarray]:
+    """The numbers of an array in an archive, which checks its sum where it ends."""
+    step = mapped.rows_at_once(shape, kind.itemsize)
+    for start in range(0, shape[0], step):
+        rows = min(step, shape[0] - start)
+        content = member.read(rows * kind.itemsize * math.prod(shape[1:]))
+        yield _numbers(np.frombuffer(content, kind).reshape(rows, *shape[1:]), path, start, in_columns)
 
 
 def _listed(arrays: dict[str, np.ndarray], key: str, default: list[str], path: Path) -> list[str]:
@@ -127,7 +172,7 @@ def _read_npz(path: Path) -> LabelTable:
         labels=labels.astype(np.int8, copy=False),
         split=split,
         source=f"{NAME}:{path}",
-        features=_numbers(features, path),
+        features=features if mapped.is_mapped(features) else _numbers(features, path),
         columns=_further(arrays, rows),
     )
 
@@ -164,8 +209,7 @@ def _frame(path: Path) -> tuple[pl.DataFrame, str]:
 def _vectors_of(path: Path, name: str) -> np.ndarray:
     """The features, which are read last, so that nothing that is not needed any more lies beside them."""
     with _columns.open_parquet(path) as file:
-        features = _stack(file, name, path)
-    return _numbers(features, path)
+        return _stack(file, name, path)
 
 
 def _vector(schema: Mapping[str, pl.DataType], path: Path) -> str:
@@ -217,23 +261,24 @@ def _items(frame: pl.DataFrame, rows: int, path: Path) -> list[str]:
 
 def _stack(file: "pq.ParquetFile", name: str, path: Path) -> np.ndarray:
     """A column of vectors as one matrix (N, D), into which some rows after the other are decoded."""
-    rows, filled = file.metadata.num_rows, 0
-    features: np.ndarray | None = None
-    for vectors in _vectors(file, name):
-        widths = _widths(vectors)
-        if features is None:
-            features = np.empty((rows, int(widths[0])), np.float32)
-        if (widths != features.shape[1]).any():
-            _refuse_widths(file, name, path)
-        own = features[filled : filled + len(vectors)]
-        with np.errstate(over="ignore"):  # what is too large for 32 bits is found with what is no number
-            own[...] = vectors.flatten().to_numpy(zero_copy_only=False).reshape(own.shape)
-        filled += len(vectors)
-    if features is not None and not features.shape[1]:
+    first = next(_vectors(file, name), None)
+    width = 0 if first is None else int(_widths(first)[0])
+    features = mapped.filled((file.metadata.num_rows, width), _vector_blocks(file, name, width, path))
+    if not width:
         raise DataError(f'{path}: column "{name}" holds no numbers')
-    if features is None or filled < rows:
-        raise DataError(f"{path}: {filled} rows where it says {rows}: damaged: save it again")
     return features
+
+
+def _vector_blocks(file: "pq.ParquetFile", name: str, width: int, path: Path) -> Iterator[np.ndarray]:
+    rows, filled = file.metadata.num_rows, 0
+    for vectors in _vectors(file, name):
+        if (_widths(vectors) != width).any():
+            _refuse_widths(file, name, path)
+        numbers = vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(vectors), width)
+        yield _numbers(numbers, path, filled)
+        filled += len(vectors)
+    if filled < rows:
+        raise DataError(f"{path}: {filled} rows where it says {rows}: damaged: save it again")
 
 
 def _vectors(file: "pq.ParquetFile", name: str) -> "Iterator[pa.Array]":
@@ -263,7 +308,8 @@ def _is_vector(name: str, kind: pl.DataType) -> bool:
     return inner.is_float() or (inner.is_integer() and name.strip().lower() in FEATURE_NAMES)
 
 
-def _numbers(features: np.ndarray, path: Path) -> np.ndarray:
+def _numbers(features: np.ndarray, path: Path, first: int = 0, in_columns: bool = False) -> np.ndarray:
+    """Features, or some rows of them from a first one on, as finite numbers of 32 bits; or columns as rows."""
     if features.dtype.kind not in "iuf" or not features.ndim:
         raise DataError(f"{path}: features are {features.dtype} {features.shape}, not a row of numbers for each item")
     with np.errstate(over="ignore"):  # what is too large for 32 bits is found below
@@ -273,7 +319,8 @@ def _numbers(features: np.ndarray, path: Path) -> np.ndarray:
         if bad.any():
             row, *place = np.argwhere(bad)[0].tolist()
             value = features[(start + row, *place)]
-            raise DataError(f"{path}: feature {[start + row, *place]} is {value}: fill it before use")
+            at = [first + start + row, *place]
+            raise DataError(f"{path}: feature {at[::-1] if in_columns else at} is {value}: fill it before use")
     return numbers
 
 
