@@ -432,7 +432,7 @@ def test_plain_values_are_taken_as_they_are_meant(photos: Path, table_file: Path
     [
         ({"finetune": True}, "--finetune: says how to take a study's winner"),
         ({"warmup_from": 0.5}, "there is no warm-up"),
-        ({"warmup_steps": 500, "epochs": 1}, "must be below the 5 steps of all"),
+        ({"warmup_steps": 500, "epochs": 1}, "must be below the 4 steps of all"),
     ],
 )
 def test_settings_without_an_effect_are_refused(table_file: Path, changes: dict[str, Any], words: str) -> None:

@@ -394,3 +394,20 @@ def test_a_blank_value_is_a_group_of_its_image_alone() -> None:
     table = LabelTable(items, ["x"], np.ones((7, 1), np.int8), np.full(7, "train"), columns=columns)
     assert table.groups("person").tolist() == [0, 0, 1, 1, 2, 3, 4]
     assert table.groups().tolist() == [0, 1, 2, 2, 3, 4, 5]
+
+
+def test_few_groups_are_parted_or_refused() -> None:
+    labels = np.random.default_rng(0).integers(0, 2, (60, 3)).astype(np.int8)
+    for groups in (1, 2, 3, 4):
+        ward = np.array([f"ward {row % groups}" for row in range(60)])
+        items = [f"row {row:02d}" for row in range(60)]
+        everything = np.full(60, "train")
+        table = LabelTable(items, list("abc"), labels, everything, "wards", columns={"ward": ward}, group="ward")
+        if groups < 3:
+            with pytest.raises(DataError, match=r"training rows belong together \(by ward\)"):
+                data.complete_split(table)
+            continue
+        whole, _ = data.complete_split(table)
+        parts = {part: set(ward[whole.part(part)]) for part in ("train", "val", "test")}
+        assert all(parts.values())
+        assert sum(map(len, parts.values())) == groups

@@ -37,6 +37,12 @@ def complete_split(table: LabelTable, wanted: Sequence[str] = ("test", "val")) -
                 "add rows or name the parts in a split column"
             )
         group = _in_order_of_names(table, train, table.groups()[train])
+        if group.max() < 1:
+            raise DataError(
+                f"{table.source}: all {len(train):,} training rows belong together"
+                + (f" (by {table.grouped_by})" if table.grouped_by else "")
+                + f", so no {part} part can be taken from them: name the parts in a split column"
+            )
         labels = np.full((group.max() + 1, len(table.names)), UNKNOWN, np.int8)
         np.maximum.at(labels, group, table.labels[train])
         taken_groups = stratified(labels, HELD_OUT, SPLIT_SEED)
@@ -97,7 +103,7 @@ def stratified(labels: LabelMatrix, fraction: float, seed: int) -> np.ndarray:
     """
     present = labels == PRESENT
     scarce = present[:, present.sum(0) < SCARCE].any(1)
-    wanted = round(fraction * len(labels))
+    wanted = max(round(fraction * len(labels)), 1)
     rows = np.flatnonzero(~scarce) if (~scarce).sum() >= 2 * wanted else np.arange(len(labels))
     parts = stratified_parts(present[rows], [1 - wanted / len(rows), wanted / len(rows)], seed)
     return np.asarray(rows[parts == 1])

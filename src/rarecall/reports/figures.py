@@ -134,7 +134,7 @@ def differences(summary: Summary, size: Size) -> "Figure":
     """Each loss's paired difference to the best with its interval, on all classes and on the tail."""
     groups = [group for group in ("all", "tail") if group in summary.counted_classes]
     across = size[0] > 6
-    height = 0.75 + 0.3 * len(summary.tuned)
+    height = 1.2 + 0.3 * len(summary.tuned)
     figure = _figure((size[0], height * (1 if across else len(groups))), "paired differences to the best loss")
     grid = (1, len(groups)) if across else (len(groups), 1)
     names = [_fitted(entry.loss, (0.3 if across else 0.45) * size[0] / _LETTER) for entry in summary.tuned]
@@ -346,7 +346,9 @@ def to_png(figure: "Figure") -> bytes:
 def _place(figure: "Figure") -> None:
     """Make room for words once; saving a figure that has an engine for that draws it twice and makes it each time."""
     if engine := figure.get_layout_engine():
-        engine.execute(figure)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="constrained_layout not applied")  # names longer than the figure
+            engine.execute(figure)
         figure.set_layout_engine(None)
 
 
