@@ -5,6 +5,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,7 @@ def test_a_study_has_what_a_notebook_and_a_script_ask_for(table_file: Path, tmp_
     assert board.columns[:3] == ["loss", "rate", "map_class"]
     assert board["loss"][0] == result.best.loss
     assert board["map_class"].to_list() == sorted(board["map_class"].to_list(), reverse=True)
-    assert result.results.rows.equals(pl.read_parquet(tmp_path / "s/results.parquet"))
+    assert result.results.equals(pl.read_parquet(tmp_path / "s/results.parquet"))
     assert result.verdict == json.loads((tmp_path / "s/summary.json").read_text())["verdict"]
     (tmp_path / "s/report.html").unlink()
     assert result.report() == tmp_path / "s/report.html"
@@ -356,7 +358,7 @@ def test_a_head_that_diverges_ends_its_run_and_not_the_study(table_file: Path) -
     for changes in ({}, {"val": "none"}):
         study = rarecall.study(table_file, losses="bce, two-way", seeds=1, **options, **changes)
         assert any("diverged" in note for note in study.summary.notes), changes
-        assert study.results.rows["ap"].is_not_null().all()
+        assert study.results["ap"].is_not_null().all()
     model = rarecall.train(table_file, from_study=study, listener=Listener())
     assert any("the training diverged" in note for note in model.card.notes)
 
@@ -446,3 +448,39 @@ def test_the_predictor_of_a_temporary_training_knows_what_it_was_trained_on(tabl
     predictor = rarecall.train(table, **QUICK).predictor
     found = evaluate(predictor, table).summary
     assert (found["part"], found["notes"]) == ("test", [])
+
+
+def test_a_script_without_a_guard_runs_once(table_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        "import rarecall\n"
+        "print('begun')\n"
+        f"study = rarecall.study({str(table_file)!r}, losses='bce', seeds=1, epochs=1, rates=[1e-2], workers=2)\n"
+        "print(repr(study))\n"
+    )
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, last = done.stdout.splitlines()
+    assert first == "begun"
+    assert last.startswith("<study in ")
+
+
+def test_a_study_of_other_data_is_refused(table_file: Path, photos: Path) -> None:
+    study = rarecall.study(table_file, losses="bce", seeds=1, **ONE_RATE)
+    with pytest.raises(OptionError, match="has other classes than the study's data"):
+        rarecall.train(photos / "tags.csv", from_study=study, **PHOTOS)
+    with pytest.raises(OptionError, match=r"--finetune: .* has features, not images"):
+        rarecall.train(table_file, from_study=study, finetune=True, listener=Listener())
+    ear = Ear()
+    model = rarecall.train(table_file, from_study=study, listener=ear)
+    assert any("a little flattered" in note for note in model.card.notes)
+    assert "note: every item has the part that it had in the study" in ear.said
+    fewer = data.load(str(table_file)).select(np.arange(110))
+    ear = Ear()
+    rarecall.train(fewer, from_study=study, listener=ear)
+    assert any("other data than the study's: their parts are drawn anew" in sentence for sentence in ear.said)
+
+
+def test_a_training_that_loses_patience_says_so(table_file: Path) -> None:
+    ear = Ear()
+    rarecall.train(table_file, loss="bce", **{**QUICK, "epochs": 30, "patience": 2, "tolerance": 0.5, "listener": ear})
+    assert "note: stopped after epoch 3: 2 epochs without a better map_class by more than 0.5" in ear.said

@@ -9,7 +9,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from rarecall import data as formats
 from rarecall import studies, training
 from rarecall.data.parts import Parts
 from rarecall.data.table import LabelTable
-from rarecall.errors import OptionError, unknown_name
+from rarecall.errors import OptionError, listing, unknown_name
 from rarecall.files import write_text
 from rarecall.inference import Predictor, RunCard
 from rarecall.listener import Listener
@@ -36,24 +36,29 @@ Data = str | Path | LabelTable | tuple[Any, Any]
 BACKBONE = ("model", "weights", "image_size")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StudyResult:
     """A finished study.
 
     Attributes:
         folder: that holds it; one that `out=None` made lives as long as this object.
-        results: one row per run and class, and the summary.
+        found: what its files hold.
         owned: what keeps a temporary folder.
     """
 
     folder: Path
-    results: Results
-    owned: "_Temporary | None" = field(default=None, repr=False)
+    found: Results
+    owned: "_Temporary | None" = None
 
     @property
     def summary(self) -> Summary:
         """The content of summary.json."""
-        return self.results.summary
+        return self.found.summary
+
+    @property
+    def results(self) -> pl.DataFrame:
+        """One row per run and class: results.parquet."""
+        return self.found.rows
 
     @property
     def leaderboard(self) -> pl.DataFrame:
@@ -70,18 +75,22 @@ class StudyResult:
         """What can be said, and how sure it is."""
         return self.summary.verdict
 
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{entry.loss} {entry.figures['map_class'].mean:.1f}" for entry in self.summary.tuned)
+        return f"<study in {self.folder}: {figures}>"
+
     def report(self) -> Path:
         """The page, written anew."""
         file = self.folder / "report.html"
-        write_text(file, page.render(self.results))
+        write_text(file, page.render(self.found))
         return file
 
     def _repr_html_(self) -> str:
         """For notebooks: the leaderboard and the verdict."""
-        return page.excerpt(self.results)
+        return page.excerpt(self.found)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedModel:
     """A finished training.
 
@@ -89,11 +98,17 @@ class TrainedModel:
         folder: the run folder; one that `out=None` made lives as long as this object.
         card: the content of run.json.
         owned: what keeps a temporary folder.
+        data: the data and their options as a command takes them.
     """
 
     folder: Path
     card: RunCard
-    owned: "_Temporary | None" = field(default=None, repr=False)
+    owned: "_Temporary | None" = None
+    data: str | None = None
+
+    def __repr__(self) -> str:
+        figure = self.figures["test"]["map_class"]
+        return f"<model in {self.folder}: {self.card.training.loss}, test mAP@class {figure or float('nan'):.1f}>"
 
     @property
     def predictor(self) -> Predictor:
@@ -176,7 +191,9 @@ def study(
             finished,
             prepared.audit,
             command=command or "rarecall.study(…)",
-            train_command=_train_command(data, group, of_format, of_backbone, folder),
+            train_command=_train_command(
+                data_words(data, group, of_format), of_backbone, folder, temporary=owned is not None
+            ),
             notes=[*prepared.notes, *idle],
         )
         results.write(folder)
@@ -240,6 +257,8 @@ def train(
         table = _load(data, group, of_format, told)
         if finetune and table.features is not None:
             raise OptionError(f"--finetune: {table.source} has features, not images: leave it out")
+        if winner is not None:
+            _require_alike(table, winner)
         if winner is None:
             recipe = training.recipe_for(table, **settings)
         elif finetune and winner.protocol.head_only:
@@ -253,8 +272,9 @@ def train(
         card = training.train(
             chosen, divided, folder, told, backbone=backbone, device=device, workers=workers, strict=strict,
             tensorboard=tensorboard, command=command or "rarecall.train(…)", forgiving=winner is not None,
+            notes=winner.notes if winner else (),
         )  # fmt: skip
-    return TrainedModel(folder, card, owned)
+    return TrainedModel(folder, card, owned, data_words(data, group, of_format))
 
 
 @dataclass(frozen=True)
@@ -264,19 +284,38 @@ class _Winner:
     entry: Entry
     protocol: Protocol
     backbone: Mapping[str, Any]
+    classes: list[str]
     parts: Parts | None
+    notes: tuple[str, ...]
 
 
 def _winner(of: str | Path | StudyResult, listener: Listener) -> _Winner:
     folder = of.folder if isinstance(of, StudyResult) else Path(of)
     summary = Summary.read(folder)
     best = summary.tuned[0]
-    listener.say(
-        "note",
-        f"{folder}: {best.loss} at rate {best.rate:g} has the highest test mAP, "
-        "by which it was chosen: the test figures of its training are a little flattered",
+    chosen = (
+        f"{best.loss} at rate {best.rate:g} has the highest test mAP of the study, by which it was chosen: the test "
+        "figures of its training are a little flattered"
     )
-    return _Winner(best, summary.protocol, summary.backbone or {}, Parts.read(folder))
+    listener.say("note", f"{folder}: {chosen}")
+    classes = [row.name for row in summary.data.facts.classes]
+    return _Winner(best, summary.protocol, summary.backbone or {}, classes, Parts.read(folder), (chosen,))
+
+
+def _require_alike(table: LabelTable, winner: _Winner) -> None:
+    """Refuse data that a study's winner has nothing to do with.
+
+    Raises:
+        OptionError: other classes, or features in place of images.
+    """
+    if other := sorted(set(table.names) ^ set(winner.classes)):
+        raise OptionError(
+            f"--from-study: {table.source} has other classes than the study's data ({listing(other, 3)}): pass a study "
+            "of these data, or --loss"
+        )
+    if bool(winner.backbone) != (table.features is None):
+        has, had = ("images", "features") if winner.backbone == {} else ("features", "images")
+        raise OptionError(f"--from-study: {table.source} has {has}, and the study's data had {had}")
 
 
 def _load(data: Data, group: str | None, options: Mapping[str, Any], listener: Listener) -> LabelTable:
@@ -333,18 +372,25 @@ def _sorted(
     return own, backbone, {**others, **(format_options or {})}
 
 
-def _train_command(
-    data: Data, group: str | None, of_format: Mapping[str, Any], of_backbone: Mapping[str, Any], folder: Path
-) -> str:
-    """The command that trains a study's winner."""
-    if not isinstance(data, str | Path):
-        return f"rarecall.train(data, from_study={str(folder)!r})"
-    words = ["rarecall", "train", str(data)]
-    words += [word for name, value in of_format.items() for word in ("--option", f"{name}={value}")]
-    words += [] if group is None else ["--group", group]
+def _train_command(words: str | None, of_backbone: Mapping[str, Any], folder: Path, temporary: bool) -> str:
+    """What trains a study's winner."""
+    if words is None or temporary:
+        return f"rarecall.train(data, from_study={'study' if temporary else repr(str(folder))})"
     weights = of_backbone.get("weights")
-    words += [] if weights in (None, "pretrained", "none") else ["--weights", str(weights)]
-    return shlex.join([*words, "--from-study", str(folder)])
+    own = [] if weights in (None, "pretrained", "none") else ["--weights", str(weights)]
+    return f"rarecall train {words} {shlex.join([*own, '--from-study', str(folder)])}"
+
+
+def data_words(data: Data, group: str | None, of_format: Mapping[str, Any]) -> str | None:
+    """DATA and its options as a command takes them; None of what is no path.
+
+    >>> data_words("tags.csv", "patient", {"blank": "absent"})
+    'tags.csv --option blank=absent --group patient'
+    """
+    if not isinstance(data, str | Path):
+        return None
+    options = [word for name, value in of_format.items() for word in ("--option", f"{name}={value}")]
+    return shlex.join([str(data), *options, *([] if group is None else ["--group", group])])
 
 
 @contextmanager

@@ -82,8 +82,8 @@ class FolderKind:
             write_text(file, json.dumps({"format": FORMAT, "rarecall": __version__, self.what: identity}, indent=1))
         remove_parts(out)
 
-    def read_identity(self, out: Path) -> dict[str, Any]:
-        """What the folder is for.
+    def read_identity(self, out: Path, instead: str = "pass another --out") -> dict[str, Any]:
+        """What the folder is for; `instead` says what to do about one that cannot be read.
 
         Raises:
             RarecallError: it is for nothing, damaged, or of a later version.
@@ -97,9 +97,10 @@ class FolderKind:
         except (ValueError, KeyError, TypeError):
             raise self.error(f"{file}: is damaged: pass another --out, or remove the folder") from None
         if number != FORMAT:
-            what = "later than this" if number > FORMAT else "in a form that is read no more by this"
-            todo = "upgrade, or pass another --out" if number > FORMAT else "pass another --out"
-            raise self.error(f"{out}: was written by rarecall {stored.get('rarecall')}, {what} {__version__}: {todo}")
+            by = f"was written by rarecall {stored.get('rarecall')}"
+            if number > FORMAT:
+                raise self.error(f"{out}: {by}, later than this {__version__}: upgrade, or {instead}")
+            raise self.error(f"{out}: {by}, in a form that is read no more ({number}, today's is {FORMAT}): {instead}")
         return dict(identity)
 
     def _require_same(self, out: Path, identity: dict[str, Any]) -> None:

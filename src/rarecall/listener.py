@@ -10,8 +10,11 @@ class Listener:
     def say(self, kind: str, sentence: str) -> None:
         """A `warning` about something lost, or a `note`; each once."""
 
-    def epoch(self, history: list[dict[str, float]], best_epoch: int, epochs: int) -> None:
-        """An epoch of a training has ended; the last row of the history is its own."""
+    def epoch(self, history: list[dict[str, float]], best_epoch: int | None, epochs: int, part: str | None) -> None:
+        """An epoch of a training has ended; the last row of the history is its own.
+
+        The best so far is None where the last is kept, and the part is that of the figures `val_*`, if there is one.
+        """
 
     def log(self, values: dict[str, float], step: int) -> None:
         """Figures of a step or an epoch of a training."""

@@ -81,6 +81,8 @@ def divide(table: LabelTable, *, val: str = "part", kept: Parts | None = None) -
         table, notes = kept.divide(table, fingerprint)
         if fingerprint != kept.fingerprint and not notes:
             notes.append("these are other data than the study's: their parts are drawn anew")
+        elif fingerprint == kept.fingerprint:
+            notes.append("every item has the part that it had in the study")
     if val != "part" and len(rows := table.part("val")):
         notes.append(f"the {len(rows):,} rows of the validation part are trained on, too (--val {val})")
         table = replace(table, split=np.where(table.split == "val", "train", table.split))

@@ -7,7 +7,7 @@ docs/training.md; what a value may be is checked here alone.
 import math
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -54,7 +54,7 @@ class Recipe(BaseModel):
     batch_size: int = Field(ge=1, description="Items in a step.")
     drop_last: bool = Field(description="Leave out an incomplete last batch.")
     optimizer: Literal["adamw", "adam", "sgd"] = Field(
-        "adamw", description="The optimiser; `adam` has weight decay in the gradient."
+        "adamw", description="The optimiser: `adamw`, `adam` (weight decay in the gradient) or `sgd`."
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of `sgd`.")
     nesterov: bool = Field(True, description="Nesterov's momentum for `sgd`, or plain.")
@@ -94,7 +94,11 @@ class Recipe(BaseModel):
     select: Literal["best", "last"] = Field(
         "best", description="The epoch that is kept: the `best` by --metric, or the `last`."
     )
-    metric: Metric = Field("map_class", description="The figure that picks the epoch and, in a study, the rate.")
+    metric: Metric = Field(
+        "map_class",
+        description="The figure that picks the epoch and, in a study, the rate: `map_class`, `map_sample`, "
+        "`map_head`, `map_medium`, `map_tail`, `macro_f1` or `loss`.",
+    )
     patience: int | None = Field(
         None, ge=1, description="Epochs without a better one after which training stops; none: never."
     )
@@ -340,7 +344,7 @@ def default_of(name: str) -> str:
     if name == "warmup_epochs":
         return "0 for heads, 1/12 of the epochs and at most 1 for whole networks"
     if name in ("hidden", "dropout"):
-        return "0 on images; by the kind of features else"
+        return {"hidden": "0 on images, 256 on feature tables", "dropout": "0 on images, 0.5 on feature tables"}[name]
     value = SETTINGS[name].default
     return "" if value is None else _word(value)
 
@@ -349,6 +353,16 @@ def _word(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """The words that a setting may be, in case it is one of some.
+
+    >>> choices("optimizer")
+    ('adamw', 'adam', 'sgd')
+    """
+    annotation: Any = SETTINGS[name].annotation
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
 def plain_type(name: str) -> Any:

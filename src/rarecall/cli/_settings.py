@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rarecall.settings import SETTINGS, Protocol, Training, default_of, plain_type
+from rarecall.settings import SETTINGS, Protocol, Training, choices, default_of, plain_type
 
 PANELS = {
     "Network": ("head_only", "hidden", "dropout", "augmentation", "precision", "seed"),
@@ -35,6 +35,8 @@ def _option(name: str) -> Any:
 
 def _help(name: str) -> str:
     description, default = SETTINGS[name].description or "", default_of(name)
+    if others := [word for word in choices(name) if f"`{word}`" not in description]:
+        description = f"{description} Or {', '.join(f'`{word}`' for word in others)}."
     return f"{description} Default: {default}." if default else description
 
 

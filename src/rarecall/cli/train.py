@@ -65,5 +65,7 @@ def _print(model: "TrainedModel") -> None:
     figures = {words: card.figures[part] for part, words in names.items() if part in card.figures}
     terminal.print_figures(figures, title, _options.output)
     _options.output.print(
-        f"\nrun folder: {out}\nnext: rarecall predict {out} IMAGES, or rarecall evaluate {out} DATA", soft_wrap=True
+        f"\nrun folder: {out}\nnext: rarecall predict {out} IMAGES, or rarecall evaluate {out} {model.data or 'DATA'}",
+        soft_wrap=True,
+        markup=False,
     )

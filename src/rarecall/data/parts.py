@@ -85,7 +85,11 @@ class Parts:
         moved = [
             item for item, part, own in zip(table.items, table.split, found, strict=True) if own not in (None, part)
         ]
-        notes = [f"{old:,} of {len(table):,} items were in the training's data and keep the parts that they had there"]
+        notes = (
+            []
+            if old == len(table)
+            else [f"{old:,} of {len(table):,} items were in the training's data and keep the parts that they had there"]
+        )
         if moved and (table.split != "train").any():  # a table without parts contradicts nothing
             notes.append(
                 f"{len(moved):,} of them stand in another part here ({listing(moved, 3)}): the training's counts"

@@ -69,17 +69,17 @@ class Display(Listener):
             self.said.add(sentence)
             self.console.print(f"{kind}: {sentence}", markup=False, soft_wrap=True)
 
-    def epoch(self, history: list[dict[str, float]], best_epoch: int, epochs: int) -> None:
-        """One line: the losses, validation mAP@class, and whether it is the best so far."""
+    def epoch(self, history: list[dict[str, float]], best_epoch: int | None, epochs: int, part: str | None) -> None:
+        """One line: the losses, mAP@class where choices are made, and whether it is the best so far."""
         row = history[-1]
-        mark = "  best so far" if best_epoch == len(history) and "val_map_class" in row else ""
-        mean = None if np.isnan(value := row.get("val_map_class", np.nan)) else 100 * value
-        self.console.print(
-            f"epoch {len(history):>{len(str(epochs))}}/{epochs}  loss {_loss(row['train_loss'])}  validation "
-            f"loss {_loss(row.get('val_loss', np.nan))}, mAP@class {number(mean)}{mark}  "
-            f"({perf_counter() - self.start:.0f} s)",
-            soft_wrap=True,
-        )
+        words = [f"loss {_loss(row['train_loss'])}"]
+        if part is not None:
+            loss = f"{part} loss {_loss(row['val_loss'])}, " if "val_loss" in row else f"{part} "
+            value = row["val_map_class"]
+            words.append(f"{loss}mAP@class {number(None if np.isnan(value) else 100 * value)}")
+        words += ["best so far"] if best_epoch == len(history) else []
+        at = f"epoch {len(history):>{len(str(epochs))}}/{epochs}"
+        self.console.print("  ".join([at, *words, f"({perf_counter() - self.start:.0f} s)"]), soft_wrap=True)
 
 
 def _loss(value: float) -> str:

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -16,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for_end
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -203,7 +205,7 @@ def _in_process(table: LabelTable) -> Execute:
 
 def _in_pool(pool: ProcessPoolExecutor) -> Execute:
     def execute(jobs: Sequence[Job], protocol: Protocol, where: Path) -> Iterator[Run]:
-        with _interrupts_held():
+        with _interrupts_held(), _without_main():
             pending = {pool.submit(_work, job, protocol, where) for job in jobs}
         try:
             while pending:
@@ -220,6 +222,17 @@ def _in_pool(pool: ProcessPoolExecutor) -> Execute:
             ) from None
 
     return execute
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Start processes without the caller's script, which they would run again if it does not guard itself."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextlib.contextmanager

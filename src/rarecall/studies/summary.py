@@ -173,7 +173,7 @@ class Summary(Part):
         Raises:
             StudyError: there is no study, or it is not finished, damaged, or of an earlier or a later form.
         """
-        STUDY.read_identity(folder)
+        STUDY.read_identity(folder, "run the study again")
         stored = _stored(folder)
         if stored["format"] > FORMAT:
             raise StudyError(

@@ -40,7 +40,7 @@ def how_chosen(protocol: Protocol) -> list[str]:
         fitted = ", and thresholds are fitted on train" if protocol.fitted_on else ""
         return [f"nothing was held out to choose on (--val none): one rate, and the last epoch is kept{fitted}"]
     if picked := picked_on_test(protocol):
-        return [f"chosen on the test part (--val test): it picked {listing(picked)}, which flatters every figure"]
+        return [f"chosen on the test part (--val test): it picked {' and '.join(picked)}, which flatters every figure"]
     return []
 
 

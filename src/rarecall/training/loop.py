@@ -141,6 +141,7 @@ class _Loop:
             try:
                 for epoch in range(len(self.progress.history) + 1, self.training.epochs + 1):
                     if self.validation.lost_patience(self.progress.history):
+                        self.listener.say("note", f"stopped after epoch {epoch - 1}: {self._patience()}")
                         break
                     self._train_epoch(epoch, stop_requested)
                     self._end_epoch(epoch)
@@ -155,6 +156,11 @@ class _Loop:
         self.network.load_state_dict(self.progress.best or self.network.state_dict())
         progress = self.progress
         return Fitted(self.network.eval(), progress.history, progress.best_epoch, diverged, self.unreadable)
+
+    def _patience(self) -> str:
+        """Why a training without a better epoch is over."""
+        gain = f" by more than {self.training.tolerance:g}" if self.training.tolerance else ""
+        return f"{self.training.patience} epochs without a better {self.training.metric}{gain}"
 
     def _restore(self, key: str) -> Progress:
         progress, damaged = checkpoints.restore(self.folder, key, self.stepper)
@@ -213,7 +219,9 @@ class _Loop:
             progress.best = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
         self._save()
         self.listener.log({name: value for name, value in row.items() if name not in ("epoch", "step")}, progress.step)
-        self.listener.epoch(progress.history, progress.best_epoch, self.training.epochs)
+        best = progress.best_epoch if self.training.select == "best" else None
+        part = {"part": "validation", "test": "test", "none": None}[self.training.val]
+        self.listener.epoch(progress.history, best, self.training.epochs, part)
 
     def _figures(self) -> dict[str, float]:
         """The validation figures of the epoch; none where there is no part to choose on."""

@@ -29,9 +29,9 @@ class Records(Listener):
         if self.writer:
             self.writer.finalize("")
 
-    def epoch(self, history: list[dict[str, float]], best_epoch: int, epochs: int) -> None:
+    def epoch(self, history: list[dict[str, float]], best_epoch: int | None, epochs: int, part: str | None) -> None:
         write_history(self.out, history)
-        self.listener.epoch(history, best_epoch, epochs)
+        self.listener.epoch(history, best_epoch, epochs, part)
 
     def log(self, values: dict[str, float], step: int) -> None:
         self.listener.log(values, step)

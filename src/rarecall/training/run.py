@@ -10,7 +10,7 @@ model.safetensors, run.json  the model, once training is finished
 
 import copy
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -150,6 +150,7 @@ def train(
     tensorboard: bool = True,
     command: str = "",
     forgiving: bool = False,
+    notes: Sequence[str] = (),
 ) -> RunCard:
     """Train a network and write its run folder, or go on with a training that was stopped.
 
@@ -165,6 +166,7 @@ def train(
         tensorboard: write logs for TensorBoard, too.
         command: the command line, for the record.
         forgiving: keep the best epoch so far if the loss is no longer finite, as a study does.
+        notes: on how it came to be trained, for the record.
 
     Raises:
         DataError: data that nothing can be learnt from.
@@ -202,7 +204,7 @@ def train(
         for note in outcome.notes:
             listener.say("warning", note)
         write_history(out, fitted.history)
-        return run_folder.write(out, _card(training, prepared, outcome, network, identity, command), network)
+        return run_folder.write(out, _card(training, prepared, outcome, network, identity, command, notes), network)
 
 
 def _card(
@@ -212,6 +214,7 @@ def _card(
     network: Classifier,
     identity: dict[str, Any],
     command: str,
+    notes: Sequence[str],
 ) -> RunCard:
     table = prepared.table
     positives = count(table.labels[table.part("train")]).present
@@ -237,7 +240,7 @@ def _card(
             "items": {part: len(table.part(part)) for part in ("train", "val", "test")},
         },
         weights_from=identity["backbone"],
-        notes=[*prepared.notes, *outcome.notes],
+        notes=[*notes, *prepared.notes, *outcome.notes],
         versions={"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
         command=command,
     )
