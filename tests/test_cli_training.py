@@ -95,7 +95,7 @@ def test_a_study_of_whole_networks_killed_and_continued(photos: Path, tmp_path: 
     assert run_process(*command, "--out", tmp_path / "b", cwd=photos).returncode == 0
     assert (tmp_path / "a/results.parquet").read_bytes() == (tmp_path / "b/results.parquet").read_bytes()
     assert not (tmp_path / "b/.training").exists()
-    assert "Whole networks, augmentation plain" in (tmp_path / "b/report.html").read_text()
+    assert "augmentation: plain" in (tmp_path / "b/report.html").read_text()
     handed = run_process("train", "tags.csv", "--from-study", tmp_path / "b", "--out", tmp_path / "c", cwd=photos)
     assert handed.returncode == 0, handed.stderr
     settings = json.loads((tmp_path / "c/run.json").read_text())["training"]
