@@ -1,4 +1,4 @@
-"""Figures of tables: seconds and memory to load a million rows with a thousand classes.
+"""Figures of tables: seconds and memory to load a million rows, and memory of a study of large features.
 
     python benchmarks/tables.py
 
@@ -6,6 +6,7 @@ Each load runs in a fresh process; its memory is the largest that it ever held, 
 Results of dated runs stand in RESULTS.md.
 """
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -63,5 +64,56 @@ def parquet() -> None:
         print(f"saved in {time.perf_counter() - start:.2f} s ({saved.stat().st_size / 2**20:.0f} MiB): {loaded(saved)}")
 
 
+def study(rows: int = 400_000, width: int = 512) -> None:
+    """Print the memory of a study of large features, of one loss and one epoch, against these."""
+    random = np.random.default_rng(0)
+    features = random.standard_normal((rows, width), np.float32)
+    labels = (random.random((rows, 10)) < 0.2).astype(np.int8)
+    size = features.nbytes / 1e6
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "t.npz", features=features, labels=labels)
+        del features, labels
+        command = [sys.executable, "-m", "rarecall", "study", "t.npz", "--losses", "bce", "--seeds", "1"]
+        command += ["--epochs", "1", "--rates", "1e-2"]
+        largest, together = watched(subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL))
+    print(
+        f"study of {rows:,} × {width} ({size:.0f} MB): peak of the largest process {largest:.0f} MB "
+        f"({largest / size:.2f} of the features, at most 1.6), of all by PSS {together:.0f} MB ({together / size:.2f})"
+    )
+
+
+def watched(process: subprocess.Popen) -> tuple[float, float]:
+    """The largest that a process or one of its children ever held, and all of them together, in MB; on Linux."""
+    largest = together = 0.0
+    while process.poll() is None:
+        family = [process.pid]
+        for one in family:
+            for task in Path(f"/proc/{one}/task").glob("*/children"):
+                family += map(int, _content(task).split())
+        sizes = [
+            (_kilobytes(f"/proc/{one}/status", "VmHWM"), _kilobytes(f"/proc/{one}/smaps_rollup", "Pss"))
+            for one in family
+        ]
+        largest = max(largest, *(peak for peak, _ in sizes))
+        together = max(together, sum(share for _, share in sizes))
+        time.sleep(0.05)
+    if process.returncode:
+        raise SystemExit(f"the study ended with {process.returncode}")
+    return largest * 1.024e-3, together * 1.024e-3
+
+
+def _kilobytes(file: str, name: str) -> int:
+    found = re.search(rf"{name}:\s*(\d+)", _content(Path(file)))
+    return int(found[1]) if found else 0
+
+
+def _content(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:  # it has just ended
+        return ""
+
+
 if __name__ == "__main__":
     parquet()
+    study()

@@ -26,6 +26,9 @@ class _Map(mmap.mmap):
 
     file: IO[bytes]
 
+    def __del__(self) -> None:
+        self.file.close()
+
 
 def is_large(shape: Sequence[int]) -> bool:
     """Whether numbers of 32 bits in this shape are too many to lie in memory."""
@@ -53,11 +56,15 @@ def filled(shape: Sequence[int], blocks: Iterable[np.ndarray]) -> np.ndarray:
             raise ValueError(f"{start} rows for {shape[0]}")
         return array
     file = _new_file(4 * math.prod(shape))
-    for block in blocks:
-        _write(file, np.ascontiguousarray(block, np.float32))
-    if file.tell() != 4 * math.prod(shape):
-        raise ValueError(f"{file.tell()} bytes for {tuple(shape)}")
-    return _map(file, shape)
+    try:
+        for block in blocks:
+            _write(file, np.ascontiguousarray(block, np.float32))
+        if file.tell() != 4 * math.prod(shape):
+            raise ValueError(f"{file.tell()} bytes for {tuple(shape)}")
+        return _map(file, shape)
+    except BaseException:
+        file.close()
+        raise
 
 
 def is_mapped(array: np.ndarray) -> bool:
@@ -158,9 +165,7 @@ def _write(file: IO[bytes], block: np.ndarray) -> None:
     try:
         file.write(block.data)
     except OSError as error:
-        size = file.tell() + block.nbytes
-        file.close()
-        raise _no_room(size, error.strerror or str(error)) from None
+        raise _no_room(file.tell() + block.nbytes, error.strerror or str(error)) from None
 
 
 def _no_room(size: int, reason: str) -> DataError:
