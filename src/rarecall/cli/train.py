@@ -58,12 +58,8 @@ def train(
 def _print(model: "TrainedModel") -> None:
     from rarecall.reports import terminal
 
-    card, out = model.card, model.folder
-    title = f"{card.training.loss}, epoch {card.epoch} of {len(card.history)}"
-    chosen = " (chosen on the test part)" if card.training.val == "test" else ""
-    names = {"val": "validation", "test": f"test{chosen}"}
-    figures = {words: card.figures[part] for part, words in names.items() if part in card.figures}
-    terminal.print_figures(figures, title, _options.output)
+    terminal.print_run(model.card, _options.output)
+    out = model.folder
     _options.output.print(
         f"\nrun folder: {out}\nnext: rarecall predict {out} IMAGES, or rarecall evaluate {out} {model.data or 'DATA'}",
         soft_wrap=True,
