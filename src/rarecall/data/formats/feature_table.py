@@ -114,6 +114,8 @@ def _large(archive: ZipFile, name: str, path: Path) -> np.ndarray | None:
     if name not in archive.namelist():
         return None
     with archive.open(name) as member:
+        if not member.peek(len(np.lib.format.MAGIC_PREFIX)).startswith(np.lib.format.MAGIC_PREFIX):
+            return None
         shape, in_columns, kind = _header(member)
         if kind.kind not in "iuf" or not shape or min(shape) < 0 or not mapped.is_large(shape):
             return None
