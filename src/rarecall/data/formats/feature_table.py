@@ -114,8 +114,6 @@ def _large(archive: ZipFile, name: str, path: Path) -> np.ndarray | None:
     if name not in archive.namelist():
         return None
     with archive.open(name) as member:
-        if not member.peek(len(np.lib.format.MAGIC_PREFIX)).startswith(np.lib.format.MAGIC_PREFIX):
-            return None
         shape, in_columns, kind = _header(member)
         if kind.kind not in "iuf" or not shape or min(shape) < 0 or not mapped.is_large(shape):
             return None
@@ -127,7 +125,10 @@ def _large(archive: ZipFile, name: str, path: Path) -> np.ndarray | None:
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(member)
+    try:
+        version = np.lib.format.read_magic(member)
+    except ValueError:
+        return (), False, np.dtype(np.void)  # no array, which is told where all are read
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(member)
     if version == (2, 0):
