@@ -125,7 +125,10 @@ def _large(archive: ZipFile, name: str, path: Path) -> np.ndarray | None:
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(member)
+    try:
+        version = np.lib.format.read_magic(member)
+    except ValueError:
+        return (), False, np.dtype(np.void)  # no array, which is told where all are read
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(member)
     if version == (2, 0):
