@@ -86,7 +86,7 @@ def test_a_report_is_written_anew(run: Run, table_file: Path, tmp_path: Path) ->
         (["study", "--losses", "two-wya"], ["unknown loss 'two-wya': did you mean 'two-way'"]),
         (["study", "--losses", "focal(gama=1)"], ["focal: unknown option 'gama': did you mean 'gamma'"]),
         (["study", "--losses", "focal(gamma=-1)"], ["gamma=-1: must be at least 0"]),
-        (["study", "--image-size", "12by12"], ["--image-size 12by12: write height x width"]),
+        (["study", "--image-size", "12by12"], ["--image-size 12by12: digits has features, not images"]),
         (["study", "--rates", "fast"], ["rates=fast: must be numbers separated by commas"]),
         (["study", "--rates", "0"], ["rates=0.0: must be greater than 0"]),
         (["study", "--seeds", "0"], ["--seeds"]),

@@ -392,19 +392,19 @@ def test_a_display_on_a_terminal_has_bars() -> None:
     assert "images" in file.getvalue()
 
 
-def test_a_line_for_each_epoch_has_a_dash_where_there_is_no_validation() -> None:
+def test_a_line_for_each_epoch_says_what_there_is() -> None:
     file = io.StringIO()
     with terminal.listening(Console(file=file, width=200)) as shown:
         history = [{"train_loss": 0.51234, "val_loss": 0.4, "val_map_class": 0.5}]
-        shown.epoch(history, 1, 12)
+        shown.epoch(history, 1, 12, "validation")
         history.append({"train_loss": 0.5})
-        shown.epoch(history, 2, 12)
+        shown.epoch(history, None, 12, None)
         history.append({"train_loss": 0.5, "val_loss": float("nan"), "val_map_class": 0.4})
-        shown.epoch(history, 1, 12)
+        shown.epoch(history, 1, 12, "test")
     first, second, third = re.sub(r"  \(\d+ s\)", "", file.getvalue()).splitlines()
     assert first == "epoch  1/12  loss 0.5123  validation loss 0.4, mAP@class 50.0  best so far"
-    assert second == "epoch  2/12  loss 0.5  validation loss –, mAP@class –"
-    assert third == "epoch  3/12  loss 0.5  validation loss –, mAP@class 40.0"
+    assert second == "epoch  2/12  loss 0.5"
+    assert third == "epoch  3/12  loss 0.5  test loss –, mAP@class 40.0"
 
 
 # --- several studies ---------------------------------------------------------------------------------------------

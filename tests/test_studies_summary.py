@@ -211,7 +211,7 @@ def test_rows_that_are_damaged_are_one_line(tmp_path: Path) -> None:
 
 def test_what_was_chosen_on_the_test_part_is_said(table: data.LabelTable, tmp_path: Path) -> None:
     _, results = finish(table, tmp_path / "s", val="test")
-    words = "chosen on the test part (--val test): it picked rates, epochs, thresholds, which flatters every figure"
+    words = "chosen on the test part (--val test): it picked rates, epochs and thresholds, which flatters every figure"
     assert words in results.summary.notes
     assert words in (tmp_path / "s/summary.json").read_text()
     said = results.summary.verdict

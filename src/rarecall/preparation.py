@@ -79,7 +79,7 @@ def divide(table: LabelTable, *, val: str = "part", kept: Parts | None = None) -
     notes: list[str] = []
     if kept is not None:
         table, notes = kept.divide(table, fingerprint)
-        if fingerprint != kept.fingerprint and not notes:
+        if not kept.knows(table, fingerprint):
             notes.append("these are other data than the study's: their parts are drawn anew")
         elif fingerprint == kept.fingerprint:
             notes.append("every item has the part that it had in the study")

@@ -62,6 +62,12 @@ class Parts:
         update_joined(digest, self.parts)
         return digest.hexdigest()[:16]
 
+    def knows(self, table: LabelTable, fingerprint: str) -> bool:
+        """Whether any item of a table has a part here; rows of features do only in the same data set."""
+        if fingerprint == self.fingerprint or table.root is None:
+            return fingerprint == self.fingerprint
+        return not set(self.items).isdisjoint(table.items)
+
     def divide(self, table: LabelTable, fingerprint: str) -> tuple[LabelTable, list[str]]:
         """The table with the parts that its items had, and sentences on items that differ.
 
@@ -92,7 +98,8 @@ class Parts:
         )
         if moved and (table.split != "train").any():  # a table without parts contradicts nothing
             notes.append(
-                f"{len(moved):,} of them stand in another part here ({listing(moved, 3)}): the training's counts"
+                f"{len(moved):,} items stand in another part here than in the training ({listing(moved, 3)}): the training's "
+                "counts"
             )
         return replace(table, split=split), notes
 

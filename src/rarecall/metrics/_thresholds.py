@@ -171,7 +171,7 @@ def cross_validated_gain(
         ShapeError: not (N, C), or as `fit_thresholds`.
 
     >>> scores, targets = torch.arange(8.0)[:, None], torch.tensor([0, 0, 0, 1, 0, 1, 1, 1])[:, None]
-    >>> gain = cross_validated_gain(scores, targets, folds=2, min_positives=1)
+    >>> gain = cross_validated_gain(scores, targets, folds=2, min_positives=1, seed=1)
     >>> gain.base, gain.apparent > gain.honest
     (0.6666666666666666, True)
 

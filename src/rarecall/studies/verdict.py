@@ -40,8 +40,12 @@ def how_chosen(protocol: Protocol) -> list[str]:
         fitted = ", and thresholds are fitted on train" if protocol.fitted_on else ""
         return [f"nothing was held out to choose on (--val none): one rate, and the last epoch is kept{fitted}"]
     if picked := picked_on_test(protocol):
-        return [f"chosen on the test part (--val test): it picked {' and '.join(picked)}, which flatters every figure"]
+        return [f"chosen on the test part (--val test): it picked {_and(picked)}, which flatters every figure"]
     return []
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def picked_on_test(protocol: Protocol) -> list[str]:
