@@ -97,10 +97,9 @@ class Parts:
             else [f"{old:,} of {len(table):,} items were in the training's data and keep the parts that they had there"]
         )
         if moved and (table.split != "train").any():  # a table without parts contradicts nothing
-            notes.append(
-                f"{len(moved):,} items stand in another part here than in the training ({listing(moved, 3)}): the training's "
-                "counts"
-            )
+            shown = listing(moved, 3)
+            where = "items stand in another part here than in the training, whose parts count"
+            notes.append(f"{len(moved):,} {where} ({shown})")
         return replace(table, split=split), notes
 
     def seen(self, items: list[str]) -> int:
