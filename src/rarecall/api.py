@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from rarecall import data as formats
-from rarecall import studies, training
+from rarecall import processes, studies, training
 from rarecall.data.parts import Parts
 from rarecall.data.table import LabelTable
 from rarecall.errors import OptionError, listing, unknown_name
@@ -174,6 +174,8 @@ def study(
     folder, owned = _folder(out)
     with _told(listener) as told:
         STUDY.check(folder)
+        if not finetune and workers != 1:
+            processes.warm_up()
         table = _load(data, group, of_format, told)
         protocol = studies.protocol(table, finetune=finetune, **settings)
         plan = studies.make_plan(wanted, seeds, protocol)

@@ -46,6 +46,10 @@ def study(
 
     Example: `rarecall study photos/tags.csv --losses two-way,focal --seeds 5`
     """
+    from rarecall import processes
+
+    if not finetune and workers != 1:
+        processes.warm_up()  # before this process, too, imports PyTorch
     from rarecall import api
     from rarecall.reports import terminal
 

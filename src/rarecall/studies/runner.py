@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -17,12 +16,12 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for_end
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
+from rarecall import processes
 from rarecall.data import mapped
 from rarecall.data.table import LabelTable
 from rarecall.errors import StudyError
@@ -156,7 +155,7 @@ def _executor(out: Path, table: LabelTable, workers: int) -> Iterator[Execute]:
     lent = mapped.Lent(table.features) if mapped.can_lend(table.features) else None
     pool = ProcessPoolExecutor(
         workers,
-        multiprocessing.get_context("spawn"),
+        processes.context(),
         initializer=_start_worker,
         initargs=(data, list(table.names), lent),
     )
@@ -205,7 +204,7 @@ def _in_process(table: LabelTable) -> Execute:
 
 def _in_pool(pool: ProcessPoolExecutor) -> Execute:
     def execute(jobs: Sequence[Job], protocol: Protocol, where: Path) -> Iterator[Run]:
-        with _interrupts_held(), _without_main():
+        with processes.starting():
             pending = {pool.submit(_work, job, protocol, where) for job in jobs}
         try:
             while pending:
@@ -222,30 +221,6 @@ def _in_pool(pool: ProcessPoolExecutor) -> Execute:
             ) from None
 
     return execute
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Start processes without the caller's script, which they would run again if it does not guard itself."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Keep a Ctrl-C for afterwards; processes started meanwhile never get one, not even while they import."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker(data: Path, names: list[str], lent: Any) -> None:
