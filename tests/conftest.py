@@ -11,6 +11,7 @@ import torch
 from rarecall.cli import main
 from tests.commands import Run
 from tests.files import write_photos, write_table
+from tests.published import LISTS_2007, OBJECTS, write_coco, write_voc
 
 if os.environ.get("PYTEST_XDIST_WORKER"):
     torch.set_num_threads(1)  # one process for each core already, and so for the processes that tests start
@@ -44,6 +45,18 @@ def _from_environment(name: str) -> Path:
 def photos(tmp_path: Path) -> Path:
     """A folder with 40 JPEGs and tags.csv: images of red are `red`, bright ones `bright`."""
     return write_photos(tmp_path / "photos").parent
+
+
+@pytest.fixture
+def voc2007(tmp_path: Path) -> Path:
+    """VOCdevkit/VOC2007 with four images."""
+    return write_voc(tmp_path / "d/VOCdevkit/VOC2007", OBJECTS, LISTS_2007)
+
+
+@pytest.fixture
+def coco2017(tmp_path: Path) -> Path:
+    """COCO 2017 with three training images and one for validation."""
+    return write_coco(tmp_path / "coco")
 
 
 @pytest.fixture

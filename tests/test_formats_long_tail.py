@@ -25,22 +25,8 @@ from tests.published import (
     pack,
     refusal,
     write,
-    write_coco,
     write_voc,
 )
-
-
-@pytest.fixture
-def voc2007(tmp_path: Path) -> Path:
-    """VOCdevkit/VOC2007 with four images."""
-    return write_voc(tmp_path / "d/VOCdevkit/VOC2007", OBJECTS, LISTS_2007)
-
-
-@pytest.fixture
-def coco2017(tmp_path: Path) -> Path:
-    """COCO 2017 with three training images and one for validation."""
-    return write_coco(tmp_path / "coco")
-
 
 # --- the long-tailed lists ---------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ from rarecall import data
 from rarecall.data.formats import recognise, voc
 from tests.files import write_image
 from tests.published import (
-    LISTS_2007,
     OBJECTS,
     TRAIN,
     VAL,
@@ -21,23 +20,9 @@ from tests.published import (
     pack,
     refusal,
     write,
-    write_coco,
     write_voc,
 )
 from tests.test_formats_attributes import write_vaw, write_vispr, write_wider
-
-
-@pytest.fixture
-def voc2007(tmp_path: Path) -> Path:
-    """VOCdevkit/VOC2007 with four images."""
-    return write_voc(tmp_path / "d/VOCdevkit/VOC2007", OBJECTS, LISTS_2007)
-
-
-@pytest.fixture
-def coco2017(tmp_path: Path) -> Path:
-    """COCO 2017 with three training images and one for validation."""
-    return write_coco(tmp_path / "coco")
-
 
 # --- VOC ---------------------------------------------------------------------------------------------------
 

@@ -69,12 +69,13 @@ def as_run(job: Job, training: Training, table: LabelTable, outcome: Outcome, se
     """What is kept of a finished training."""
     history, epoch = outcome.fitted.history, outcome.fitted.epoch
     val_map = [float(np.nan_to_num(row["val_map_class"])) for row in history if "val_map_class" in row]
-    chosen_on = len(Validation(training, table).rows) > 0
+    validation = Validation(training, table)
+    chosen_on = len(validation.rows) > 0
     return Run(
         job=job,
         epoch=epoch,
         validation=float("nan") if not chosen_on else val_map[epoch - 1] if epoch else 0.0,
-        rank=Validation(training, table).rank(history[epoch - 1]) if epoch and chosen_on else float("-inf"),
+        rank=validation.rank(history[epoch - 1]) if epoch and chosen_on else float("-inf"),
         scores=outcome.test_logits,
         thresholds=outcome.thresholds,
         train_loss=torch.tensor([row["train_loss"] for row in history]),
